@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+# portshim: `make`, `make demo`, `make check`; `make help` lists the rest.
+
+CC ?= gcc
+PREFIX ?= /usr/local
+DESTDIR ?=
+B ?= build
+
+VERSION := 0.1
+
+# ld.so expands $LIB in LD_PRELOAD to this on Debian; elsewhere there is no multiarch directory.
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+LIBDIR ?= $(PREFIX)/lib$(if $(MULTIARCH),/$(MULTIARCH))
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+
+# Debian packages: for building, and for the tests besides.
+DEPS := gcc libc6-dev make pkg-config libsmartcols-dev libjson-c-dev uthash-dev
+DEMO_DEPS := nginx-light curl
+TEST_DEPS := $(DEMO_DEPS) bats libcmocka-dev python3 redis-server redis-tools memcached haproxy socat \
+	dnsmasq-base zsh jq strace libasan8 libubsan1
+
+WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wundef -Wcast-align -Wpointer-arith -Wwrite-strings \
+	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wformat=2 -Wimplicit-fallthrough \
+	-Wno-unused-parameter -Werror=implicit-function-declaration
+CFLAGS ?= -O2 -g
+BASE_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -Iinclude -Ishim -MMD -MP
+
+# The shim: initial-exec TLS because __tls_get_addr may call malloc; no fortify, no stack protector:
+# their helpers are glibc's alone; nothing exported but the wrappers.
+SHIM_CFLAGS := $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector \
+	-fno-semantic-interposition -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0
+SHIM_LDFLAGS := -shared -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-soname,libportshim.so
+
+# Asked for only when something of it is compiled: `make deps` must work before they are there.
+TOOL_LIBS = $(shell pkg-config --libs smartcols json-c)
+TOOL_CFLAGS = $(BASE_CFLAGS) -Itools -DPORTSHIM_VERSION='"$(VERSION)"' -DPORTSHIM_LIBDIR='"$(LIBDIR)"' \
+	$(shell pkg-config --cflags smartcols json-c)
+
+COMMON_SRC := $(wildcard shim/common/*.c)
+SHIM_SRC := $(COMMON_SRC) $(wildcard shim/*.c) $(wildcard shim/*.S)
+TOOL_SRC := $(wildcard tools/*.c)
+
+SHIM_OBJ := $(patsubst %,$(B)/shim-obj/%.o,$(basename $(SHIM_SRC)))
+TOOL_OBJ := $(patsubst %.c,$(B)/tool-obj/%.o,$(COMMON_SRC) $(TOOL_SRC))
+
+all: $(B)/libportshim.so $(B)/portshim
+
+$(B)/libportshim.so: $(SHIM_OBJ)
+	$(CC) $(CFLAGS) $(LDFLAGS) $(SHIM_LDFLAGS) -o $@ $^ -ldl
+
+$(B)/portshim: $(TOOL_OBJ)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+
+$(B)/shim-obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(SHIM_CFLAGS) $(CFLAGS) $(SANITIZE) -c -o $@ $<
+
+$(B)/shim-obj/%.o: %.S
+	@mkdir -p $(@D)
+	$(CC) -Iinclude -Ishim -MMD -MP $(CFLAGS) -c -o $@ $<
+
+$(B)/tool-obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(TOOL_CFLAGS) $(CFLAGS) $(SANITIZE) -c -o $@ $<
+
+include tests/tests.mk
+
+-include $(SHIM_OBJ:.o=.d) $(TOOL_OBJ:.o=.d)
+
+install: all
+	install -D -m 755 $(B)/portshim $(DESTDIR)$(BINDIR)/portshim
+	install -D -m 644 $(B)/libportshim.so $(DESTDIR)$(LIBDIR)/libportshim.so
+	for page in tools/man/*.1; do install -D -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man1/$${page##*/}"; done
+	if [ -z "$(DESTDIR)" ]; then ldconfig; fi
+
+clean:
+	rm -rf build
+
+.PHONY: all install clean

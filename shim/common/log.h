@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_LOG_H
+#define PORTSHIM_LOG_H
+
+/*
+ * The writing half of the arena: claim a chunk, append a record.
+ *
+ * Invariants.  A chunk belongs to the process that claimed it and to the children it forks, until
+ * they claim their own.  Mapped chunks are never unmapped: a signal handler or another thread may be
+ * in the middle of an append.  A page is populated before it is first touched, so that a full disk
+ * is an error code and never SIGBUS.  Nothing here grows, truncates or unlinks a file.
+ *
+ * All functions are thread-safe and async-signal-safe, take no lock and call no libc function but
+ * clock_gettime(2) and mem*(3).  Only claiming makes system calls.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "portshim/event.h"
+
+#define LOG_PATH_MAX 512
+
+/* What appending came to. */
+enum log_result { LOG_OK, LOG_DROPPED, LOG_RECOVERED };
+
+struct log {
+	char path[LOG_PATH_MAX]; /* of the arena, absolute */
+	_Atomic uint64_t process;
+	_Atomic uint32_t pid;   /* 0: not asked for yet */
+	_Atomic uint64_t start; /* 0: not asked for yet */
+	uint64_t dev, ino;      /* of the arena: what is claimed from must be this file */
+
+	_Atomic(struct ps_arena *) header;
+	_Atomic(struct ps_chunk *) main;
+	_Atomic(struct ps_chunk *) ring;  /* the main chunk while that is the first one */
+	_Atomic(struct ps_chunk *) spare; /* the reserve, or what lost a race */
+	_Atomic uint32_t main_pages;      /* size of the next main chunk */
+	_Atomic int32_t borrowed;         /* records that a forked child may still put in its parent's chunk */
+	_Atomic uint32_t claiming;        /* claims in flight: a child forked now holds their fd */
+
+	_Atomic uint64_t lost;     /* records dropped since the last one written */
+	_Atomic uint32_t back_off; /* appends to skip before the next claim */
+	_Atomic uint32_t failures;
+	_Atomic bool frozen; /* no system call any more: a sandbox could punish it */
+};
+
+/* CLOCK_MONOTONIC in ns, by the vDSO. */
+uint64_t log_stamp(void);
+
+/* Opens the arena at log->path for a process and claims its first chunk.  0 or -errno: ENOENT,
+ * EACCES, EPERM (not a private file of the effective uid), EPROTO (another version), ENOSPC … */
+int log_open(struct log *log, uint64_t process);
+
+/* Turns to another arena, as after a change of uid, keeping the old chunks mapped but writing to
+ * them no more.  The new one's chunk is claimed before anything changes.  0 or -errno. */
+int log_move(struct log *log, const char *path, uint32_t owner);
+
+/* In a forked child, before its first record: from now on it is `process`.  Closes what claims in
+ * flight of the parent's other threads left open here. */
+void log_forked(struct log *log, uint64_t process);
+
+/* Claims ahead what is needed once system calls are forbidden. */
+void log_reserve(struct log *log);
+
+/*
+ * Appends ev (its header filled in by the caller but for commit, slots and process if that is 0)
+ * with tail_len <= PS_TAIL_MAX bytes of tail.  ring: it may be overwritten.  The record's place in
+ * the chunk is stored to *place if that is not NULL and the result is not LOG_DROPPED; a counter may
+ * be kept there.  LOG_RECOVERED: written, but records before it were lost since the last LOG_OK.
+ */
+enum log_result log_append(struct log *log, struct ps_event *ev, const void *tail, size_t tail_len, bool ring,
+			   struct ps_event **place);
+
+/* The append alone, to one chunk: NULL if it is full (a ring never is).  For log.c and its tests. */
+struct ps_event *chunk_append(struct ps_chunk *chunk, const struct ps_event *ev, const void *tail, size_t tail_len);
+
+/* Field 22 of /proc/self/stat, or 0. */
+uint64_t log_own_start(void);
+
+#endif

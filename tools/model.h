@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_MODEL_H
+#define PORTSHIM_MODEL_H
+
+/*
+ * The relation (design: the tables process, image, socket, holder, connection, failure), folded from
+ * records.  The only place that interprets events.  Single-threaded; the model owns all it points to.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uthash.h>
+
+#include "common/endpoint.h"
+#include "reader.h"
+
+struct process;
+struct socket;
+
+/* One exec'd program.  Strings are NUL-terminated and owned by the model. */
+struct image {
+	char *exe, *comm;
+	char *argv;        /* NUL-separated */
+	size_t argv_len;
+	uint64_t since;    /* stamp */
+	struct image *next; /* the one that replaced it */
+};
+
+enum how { HOW_CREATED, HOW_BOUND, HOW_ACCEPTED, HOW_FORKED, HOW_RECEIVED, HOW_FETCHED, HOW_INHERITED, HOW_ADOPTED };
+
+/* A process and a socket it has, or had, at least one descriptor of. */
+struct holder {
+	struct process *process;
+	struct socket *socket;
+	enum how how;           /* HOW_CREATED is shown as bound once its own bind succeeded */
+	struct process *from;   /* who gave it; NULL: nobody, or from outside */
+	uint64_t since;         /* stamp */
+	uint64_t until;         /* stamp; 0: still holds, or its end was not seen */
+	int32_t *fds;           /* ascending; none once ended */
+	size_t n_fds;
+	uint64_t accepts, empty_accepts;
+	struct holder *next_of_process, *next_of_socket; /* in order of `since` */
+	UT_hash_handle hh; /* in model: by (process, socket) */
+};
+
+enum state { STATE_OPEN, STATE_BOUND, STATE_LISTEN, STATE_CONNECTED };
+
+struct socket {
+	uint64_t cookie; /* 0: not known */
+	uint64_t inode;  /* 0: not known */
+	uint16_t family, type, protocol; /* 0: not known */
+	enum state state;
+	struct endpoint local, peer;
+	int32_t backlog;
+	bool reuseport, reuseaddr;
+	bool pair;
+	struct process *created_by;
+	struct socket *listener; /* of an accepted one */
+	uint64_t created, bound_at; /* stamps, 0: not seen */
+	struct holder *holders, *last_holder;
+	struct socket *next; /* in model->sockets */
+	UT_hash_handle hh;   /* by cookie, where known */
+};
+
+struct process {
+	uint64_t id;
+	pid_t pid;      /* 0: never learnt */
+	uint64_t start; /* 0: never learnt */
+	uint32_t uid;
+	struct process *parent; /* NULL: the first of its tree */
+	bool parent_unseen;     /* programs that no hook saw stand between the two */
+	uint64_t started;       /* stamp */
+	uint64_t ended;         /* stamp; 0: the end was not seen */
+	uint64_t last;          /* stamp of its last record */
+	bool exited;            /* `exit` is what it said */
+	int exit;
+	bool live;              /* as of model_settle() */
+	const char *covered;    /* "preload"; "no: static" and the like; "partly: chroot" … */
+	struct image *image, *first_image; /* the present one; all from the first */
+	struct holder *holders, *last_holder;
+	struct process *next;   /* in order of `started` */
+	UT_hash_handle hh;
+	struct fd_entry *table; /* for model.c */
+	uint32_t seen_next;     /* for model.c: enum ps_seen of an exec under way, +1 */
+	bool stocked;           /* for model.c */
+};
+
+/* A call that failed: see `failures` in the design. */
+struct failure {
+	struct process *process;
+	uint64_t stamp;
+	uint8_t kind; /* enum ps_kind */
+	int error;
+	int32_t fd;
+	struct endpoint asked;
+	struct holder *stood_in_the_way; /* NULL: nobody that the record knows */
+	struct failure *next;
+};
+
+struct connection {
+	struct process *process;
+	struct socket *listener; /* NULL: not known */
+	struct socket *socket;
+	struct endpoint peer;
+	uint64_t opened, closed; /* stamps; closed 0: open, or not seen */
+	struct connection *next;
+};
+
+struct model;
+
+struct model *model_new(void); /* NULL: no memory */
+void model_free(struct model *m);
+
+/* Folds records, which must not come before any added earlier by more than a poll's slack.
+ * 0 or -ENOMEM. */
+int model_add(struct model *m, const struct record *records, size_t n);
+
+/* Asks /proc which processes live, fills in what only it knows (start), and ends the holders of the
+ * dead.  After it the relation may be read.  scan_fds: reads /proc/PID/fd of the live ones too, for
+ * inodes of accepted sockets and for connections whose records are overwritten. */
+int model_settle(struct model *m, bool scan_fds);
+
+struct process *model_processes(struct model *m); /* list by ->next */
+struct socket *model_sockets(struct model *m);
+struct failure *model_failures(struct model *m);
+struct connection *model_connections(struct model *m);
+struct process *model_process(struct model *m, uint64_t id); /* NULL: unknown */
+
+/* Words of the relation, as shown. */
+const char *holder_how(const struct holder *h);   /* "created", "bound", "accepted", … */
+const char *socket_state(const struct socket *s); /* "open", "bound", "listen", "connected" */
+const char *socket_proto(const struct socket *s); /* "tcp", "tcp6", "udp", "unix", … */
+const char *socket_type(const struct socket *s);  /* "stream", "dgram", … */
+bool holder_live(const struct holder *h);         /* its process lives and has an fd on it */
+
+static inline void model_freep(struct model **m)
+{
+	if (*m != NULL)
+		model_free(*m);
+}
+
+#endif

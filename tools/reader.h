@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_READER_H
+#define PORTSHIM_READER_H
+
+/*
+ * The reading half of the arena.  Trusts nothing: geometry comes from the session's own file, every
+ * page is copied by pread and looked at twice, and a record counts only if it was finished and the
+ * same both times.  Never locks or disturbs a writer.  Single-threaded.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "portshim/event.h"
+
+/* One finished record, copied out.  Owned by the reader, valid until reader_close. */
+struct record {
+	struct ps_event ev; /* commit: as read; stamp: on this reader's CLOCK_MONOTONIC */
+	const char *tail;   /* not NUL-terminated; NULL if none */
+	uint32_t tail_len;
+	uint32_t uid;   /* of the arena it stood in */
+	uint64_t place; /* equal for equal place in the log: COUNT records are read again in place */
+};
+
+struct reader_stats {
+	uint64_t chunks, bytes; /* claimed */
+	uint64_t torn;          /* begun, never finished */
+	uint64_t overwritten;   /* ring records gone */
+	uint64_t dropped;       /* records that found no room, as the arenas' headers say */
+	uint64_t bad;           /* chunks or records that make no sense */
+};
+
+struct reader;
+
+/* Opens a session.  -errno as session_info(), besides -EACCES and the like. */
+int reader_open(const char *dir, struct reader **out);
+void reader_close(struct reader *r);
+
+/* Reads what is new since the last call, appended to the array and sorted by stamp within this
+ * call's part; COUNT records that changed are given again.  Returns how many are new, or -errno. */
+ssize_t reader_poll(struct reader *r);
+
+/* All records read so far. */
+const struct record *reader_records(const struct reader *r, size_t *n);
+
+void reader_stats(const struct reader *r, struct reader_stats *out);
+
+/* The directory, its session's creation time (CLOCK_REALTIME, ns), and CLOCK_REALTIME minus
+ * CLOCK_MONOTONIC, for showing stamps as times. */
+const char *reader_dir(const struct reader *r);
+uint64_t reader_created(const struct reader *r);
+int64_t reader_realtime_offset(const struct reader *r);
+
+static inline void reader_closep(struct reader **r)
+{
+	if (*r != NULL)
+		reader_close(*r);
+}
+
+#endif
