@@ -16,7 +16,7 @@
 
 /* One finished record, copied out.  Owned by the reader, valid until reader_close. */
 struct record {
-	struct ps_event ev; /* commit: as read; stamp: on this reader's CLOCK_MONOTONIC */
+	struct ps_event ev; /* commit: as read; stamp: CLOCK_MONOTONIC of the writer */
 	const char *tail;   /* not NUL-terminated; NULL if none */
 	uint32_t tail_len;
 	uint32_t uid;   /* of the arena it stood in */

@@ -42,10 +42,10 @@ enum ps_flag {
 };
 
 /* STOCK.why */
-enum ps_stock { PS_STOCK_START = 1, PS_STOCK_CONTENDED, PS_STOCK_LOST, PS_STOCK_UNSEEN_FORK };
+enum ps_stock_why { PS_STOCK_START = 1, PS_STOCK_CONTENDED, PS_STOCK_LOST, PS_STOCK_UNSEEN_FORK };
 
 /* SANDBOX.what */
-enum ps_sandbox { PS_SANDBOX_CHROOT = 1, PS_SANDBOX_NO_NEW_PRIVS, PS_SANDBOX_SECCOMP, PS_SANDBOX_NAMESPACE };
+enum ps_sandbox_what { PS_SANDBOX_CHROOT = 1, PS_SANDBOX_NO_NEW_PRIVS, PS_SANDBOX_SECCOMP, PS_SANDBOX_NAMESPACE };
 
 /*
  * A socket name in 24 bytes.  family AF_INET, AF_INET6: port in host order, bytes the address in
@@ -142,9 +142,9 @@ struct ps_chunk {
 	uint32_t ring; /* 1: slots are used again once all are full */
 	uint32_t spare;
 	uint64_t monotonic; /* both clocks at the claim, ns */
+	uint64_t count;     /* slots claimed so far, from the first lap on; on a cache line of its own */
 	uint64_t realtime;
-	uint64_t count; /* slots claimed so far, from the first lap on */
-	uint64_t spares[5];
+	uint64_t spares[6];
 };
 #define PS_CHUNK_MAGIC 0x4b4e4843534f5250ull
 

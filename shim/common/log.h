@@ -27,37 +27,51 @@
 /* What appending came to. */
 enum log_result { LOG_OK, LOG_DROPPED, LOG_RECOVERED };
 
-struct log {
-	char path[LOG_PATH_MAX]; /* of the arena, absolute */
-	_Atomic uint64_t process;
-	_Atomic uint32_t pid;   /* 0: not asked for yet */
-	_Atomic uint64_t start; /* 0: not asked for yet */
-	uint64_t dev, ino;      /* of the arena: what is claimed from must be this file */
+/*
+ * A mapped chunk: its address, with its size in pages and whether it is a ring in the low bits.  The
+ * size is kept here because what stands in the chunk itself may have been scribbled over.  0: none.
+ */
+typedef uintptr_t chunk_ref;
+#define CHUNK_RING 0x800u
 
+/* An arena as a process has it. */
+struct log_place {
+	char path[LOG_PATH_MAX]; /* absolute */
+	uint32_t uid;            /* whose it must be */
+	uint64_t dev, ino;       /* what is claimed from must still be this file */
 	_Atomic(struct ps_arena *) header;
-	_Atomic(struct ps_chunk *) main;
-	_Atomic(struct ps_chunk *) ring;  /* the main chunk while that is the first one */
-	_Atomic(struct ps_chunk *) spare; /* the reserve, or what lost a race */
-	_Atomic uint32_t main_pages;      /* size of the next main chunk */
-	_Atomic int32_t borrowed;         /* records that a forked child may still put in its parent's chunk */
-	_Atomic uint32_t claiming;        /* claims in flight: a child forked now holds their fd */
+};
+
+struct log {
+	struct log_place places[2]; /* the present one, and the next while log_move() is at work */
+	_Atomic uint32_t place;
+	_Atomic uint64_t process;
+	_Atomic uint64_t start; /* of this process; 0: not asked for yet */
+
+	_Atomic chunk_ref main;
+	_Atomic chunk_ref ring;  /* the main chunk while that is the first one */
+	_Atomic chunk_ref spare; /* for the main lane: the reserve, or what lost a race */
+	_Atomic uint32_t pages;  /* size of the next main chunk */
+
+	_Atomic int32_t borrowed; /* n > 0: a forked child that may put n - 1 more records in its parent's chunk */
+	_Atomic int32_t claiming; /* claims in flight: a child forked now holds their fd */
 
 	_Atomic uint64_t lost;     /* records dropped since the last one written */
 	_Atomic uint32_t back_off; /* appends to skip before the next claim */
-	_Atomic uint32_t failures;
-	_Atomic bool frozen; /* no system call any more: a sandbox could punish it */
+	_Atomic uint32_t failures; /* claims failed in a row */
+	_Atomic bool frozen;       /* no system call any more: a sandbox could punish it */
 };
 
 /* CLOCK_MONOTONIC in ns, by the vDSO. */
 uint64_t log_stamp(void);
 
-/* Opens the arena at log->path for a process and claims its first chunk.  0 or -errno: ENOENT,
- * EACCES, EPERM (not a private file of the effective uid), EPROTO (another version), ENOSPC … */
-int log_open(struct log *log, uint64_t process);
+/* Opens the arena at path, which must be a private file of uid, and claims the first chunk.  0 or
+ * -errno: ENOENT, EACCES, EPERM (not such a file), EPROTO (another version), ENOSPC, ENAMETOOLONG … */
+int log_open(struct log *log, const char *path, uint32_t uid, uint64_t process);
 
-/* Turns to another arena, as after a change of uid, keeping the old chunks mapped but writing to
- * them no more.  The new one's chunk is claimed before anything changes.  0 or -errno. */
-int log_move(struct log *log, const char *path, uint32_t owner);
+/* Turns to another arena, as before a change of uid: claims there first, and keeps the old chunks
+ * mapped but writes to them no more.  0, or -errno and nothing changed. */
+int log_move(struct log *log, const char *path, uint32_t uid);
 
 /* In a forked child, before its first record: from now on it is `process`.  Closes what claims in
  * flight of the parent's other threads left open here. */
@@ -76,7 +90,7 @@ enum log_result log_append(struct log *log, struct ps_event *ev, const void *tai
 			   struct ps_event **place);
 
 /* The append alone, to one chunk: NULL if it is full (a ring never is).  For log.c and its tests. */
-struct ps_event *chunk_append(struct ps_chunk *chunk, const struct ps_event *ev, const void *tail, size_t tail_len);
+struct ps_event *chunk_append(chunk_ref chunk, const struct ps_event *ev, const void *tail, size_t tail_len);
 
 /* Field 22 of /proc/self/stat, or 0. */
 uint64_t log_own_start(void);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include "environ.h"
+
+#include <string.h>
+
+#include "common/text.h"
+#include "portshim/env.h"
+#include "process.h"
+
+#define PRELOAD "LD_PRELOAD"
+
+size_t environ_count(char *const envp[])
+{
+	size_t n = 0;
+
+	while (envp != NULL && envp[n] != NULL)
+		n++;
+	return n;
+}
+
+static const char *value_of(const char *entry, const char *name)
+{
+	size_t len = strlen(name);
+
+	return strncmp(entry, name, len) == 0 && entry[len] == '=' ? entry + len + 1 : NULL;
+}
+
+const char *environ_get(char *const envp[], const char *name)
+{
+	for (; envp != NULL && *envp != NULL; envp++) {
+		const char *value = value_of(*envp, name);
+
+		if (value != NULL)
+			return value;
+	}
+	return NULL;
+}
+
+/* ld.so(8): entries are separated by blanks and colons. */
+static const char *next_entry(const char *p, size_t *len)
+{
+	p += strspn(p, " :");
+	*len = strcspn(p, " :");
+	return *len > 0 ? p : NULL;
+}
+
+static bool is_ours(const char *entry, size_t len)
+{
+	size_t own = sizeof(PS_LIBRARY) - 1;
+
+	return len >= own && memcmp(entry + len - own, PS_LIBRARY, own) == 0 &&
+	       (len == own || entry[len - own - 1] == '/');
+}
+
+const char *environ_own_entry(const char *preload, size_t *len)
+{
+	for (const char *p = preload; p != NULL && (p = next_entry(p, len)) != NULL; p += *len) {
+		if (is_ours(p, *len))
+			return p;
+	}
+	return NULL;
+}
+
+/* "LD_PRELOAD=" with the program's entries, ours in front or left out; false if it does not fit. */
+static bool write_preload(const char *theirs, bool ours, struct text *t)
+{
+	size_t len;
+
+	text_add(t, PRELOAD "=");
+	if (ours)
+		text_add(t, self.preload);
+	for (const char *p = theirs; p != NULL && (p = next_entry(p, &len)) != NULL; p += len) {
+		if (is_ours(p, len))
+			continue;
+		if (t->buf[t->len - 1] != '=')
+			text_add(t, ":");
+		text_add_bytes(t, p, len);
+	}
+	return !t->full;
+}
+
+static void write_process(const struct environ_identity *id, struct text *t)
+{
+	text_add(t, PS_ENV_PROCESS "=");
+	text_add_hex(t, id->process);
+	text_add(t, ".");
+	text_add_hex(t, id->pid);
+	text_add(t, ".");
+	text_add_hex(t, id->pid != 0 ? id->start : id->parent);
+	text_add(t, ".");
+	text_add_hex(t, id->forks);
+	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		text_add(t, "s");
+}
+
+static void write_session(struct text *t)
+{
+	text_add(t, PS_ENV_SESSION "=");
+	text_add(t, self.session);
+}
+
+/* Whether LD_PRELOAD is already as it has to be. */
+static bool preload_is_right(const char *value, bool ours)
+{
+	size_t len;
+	const char *own = environ_own_entry(value, &len);
+
+	return ours ? own != NULL && own == value : own == NULL;
+}
+
+char *const *environ_complete(char *const envp[], bool preload, const struct environ_identity *id, char **out,
+			      struct environ_strings *strings)
+{
+	struct text t = TEXT_IN(strings->preload), s = TEXT_IN(strings->session), p = TEXT_IN(strings->process);
+	const char *theirs = environ_get(envp, PRELOAD), *session = environ_get(envp, PS_ENV_SESSION);
+	bool right = preload_is_right(theirs, preload);
+	/* Another session than ours was asked for: the new image is a stranger there. */
+	bool stranger = id != NULL && session != NULL && strcmp(session, self.session) != 0;
+	size_t n = 0;
+
+	if (!right && !write_preload(theirs, preload, &t))
+		return envp;
+	for (; envp != NULL && *envp != NULL; envp++) {
+		if ((right || value_of(*envp, PRELOAD) == NULL) && value_of(*envp, PS_ENV_PROCESS) == NULL)
+			out[n++] = *envp;
+	}
+	if (!right && t.len > sizeof(PRELOAD))
+		out[n++] = strings->preload;
+	if (id != NULL && !stranger) {
+		write_process(id, &p);
+		out[n++] = strings->process;
+		if (session == NULL) {
+			write_session(&s);
+			out[n++] = strings->session;
+		}
+	}
+	out[n] = NULL;
+	return out;
+}
+
+bool environ_identity(const char *value, struct environ_identity *out, bool *sandboxed)
+{
+	uint64_t process, pid, start, forks;
+	const char *p = value;
+
+	if (!text_take_u64(&p, 16, &process) || *p++ != '.' || !text_take_u64(&p, 16, &pid) || *p++ != '.' ||
+	    !text_take_u64(&p, 16, &start) || *p++ != '.' || !text_take_u64(&p, 16, &forks) || pid > INT32_MAX)
+		return false;
+	*sandboxed = *p == 's';
+	if (p[*sandboxed] != '\0')
+		return false;
+	*out = (struct environ_identity){ .process = process,
+					  .forks = forks,
+					  .pid = (uint32_t)pid,
+					  .start = pid != 0 ? start : 0,
+					  .parent = pid != 0 ? 0 : (uint32_t)start };
+	return true;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "fdtab.h"
+
+#include <sys/mman.h>
+
+#include "common/sys.h"
+
+#define SEGMENT_BITS 10
+#define SEGMENT_FDS (1u << SEGMENT_BITS)
+#define SEGMENTS 1024u
+
+/* The first segment is there from the start: most programs need no other, and a sandboxed one could
+ * not map it. */
+static struct fd_entry first[SEGMENT_FDS];
+static _Atomic(struct fd_entry *) segments[SEGMENTS] = { first };
+static _Atomic unsigned end;
+
+static struct fd_entry *map_segment(unsigned i)
+{
+	struct fd_entry *none = NULL;
+	size_t size = SEGMENT_FDS * sizeof(struct fd_entry);
+	long p = sys6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p < 0 && p > -4096)
+		return NULL;
+	if (atomic_compare_exchange_strong(&segments[i], &none, (struct fd_entry *)p))
+		return (struct fd_entry *)p;
+	sys2(SYS_munmap, p, size);
+	return none;
+}
+
+static void raise_end(unsigned to)
+{
+	unsigned now = atomic_load_explicit(&end, memory_order_relaxed);
+
+	while (now < to && !atomic_compare_exchange_weak(&end, &now, to))
+		;
+}
+
+struct fd_entry *fdtab_entry(int fd, bool may_map)
+{
+	unsigned n = (unsigned)fd, i = n >> SEGMENT_BITS;
+	struct fd_entry *segment;
+
+	if (i >= SEGMENTS)
+		return NULL;
+	segment = atomic_load_explicit(&segments[i], memory_order_acquire);
+	if (segment == NULL) {
+		segment = may_map ? map_segment(i) : NULL;
+		if (segment == NULL)
+			return NULL;
+	}
+	if (may_map && n >= atomic_load_explicit(&end, memory_order_relaxed))
+		raise_end(n + 1);
+	return &segment[n & (SEGMENT_FDS - 1)];
+}
+
+unsigned fdtab_end(void)
+{
+	return atomic_load_explicit(&end, memory_order_acquire);
+}

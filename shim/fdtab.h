@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_FDTAB_H
+#define PORTSHIM_FDTAB_H
+
+/*
+ * fd -> what we know of it.  Flat, read without a lock, no malloc.  Memory of the process, so a
+ * forked child has its copy; a vfork child shares it and must not touch it.
+ *
+ * An entry's word is the authority: generation in the high half, state and kind of the socket in the
+ * low one.  Whoever changes what an fd is raises the generation, so that a compare-and-swap from an
+ * old word fails.  Two threads may write the other fields at once; `check` tells whether cookie and
+ * inode are those of the word's generation, and where they are not the reader looks at the kernel.
+ *
+ * Thread-safe and async-signal-safe.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "portshim/event.h"
+
+/* State, bits 0-1 of a word.  A word of zeros: never seen, taken for no socket. */
+enum fd_state {
+	FD_NONE,     /* no socket */
+	FD_MAYBE,    /* being looked at */
+	FD_SOCKET,   /* cookie and inode are known */
+	FD_ACCEPTED, /* a connection: its accept record is its identity */
+};
+#define FD_STATE(word) ((enum fd_state)((word)&3))
+#define FD_BOUND (1u << 2)  /* its local name stands in the log */
+#define FD_LISTEN (1u << 3) /* listen() succeeded */
+
+/* Kind, as in socket(2): protocol bits 8-19, type 20-23, family 24-31. */
+#define FD_KIND(family, type, protocol) \
+	((uint64_t)((family)&0xff) << 24 | (uint64_t)((type)&0xf) << 20 | (uint64_t)((protocol)&0xfff) << 8)
+#define FD_FAMILY(word) ((uint16_t)((word) >> 24 & 0xff))
+#define FD_TYPE(word) ((uint16_t)((word) >> 20 & 0xf))
+#define FD_PROTOCOL(word) ((uint16_t)((word) >> 8 & 0xfff))
+
+struct fd_entry {
+	_Atomic uint64_t word;
+	_Atomic uint64_t cookie, inode; /* FD_ACCEPTED: the listener's cookie, and 0 */
+	_Atomic uint64_t check;
+	_Atomic uint64_t ring_of;          /* the process whose ring tells of this socket; else 0 */
+	_Atomic(struct ps_event *) counter; /* the COUNT record of a listener, or NULL */
+};
+
+/* The entry of fd, made if need be; NULL for a negative fd, one beyond the table (2^20), or where no
+ * memory can be had.  may_map false: only one that is there (no system call). */
+struct fd_entry *fdtab_entry(int fd, bool may_map);
+
+/* One more than the highest fd that ever had an entry made. */
+unsigned fdtab_end(void);
+
+static inline uint64_t fd_check(uint64_t word, uint64_t cookie, uint64_t inode)
+{
+	return (cookie * 0x9e3779b97f4a7c15u ^ inode * 0xbf58476d1ce4e5b9u) + (word >> 32);
+}
+
+/* The word that follows `word` with this state and kind. */
+static inline uint64_t fd_word_next(uint64_t word, uint64_t low)
+{
+	return ((word >> 32) + 1) << 32 | low;
+}
+
+static inline uint64_t fd_word(const struct fd_entry *e)
+{
+	return e == NULL ? 0 : atomic_load_explicit(&e->word, memory_order_acquire);
+}
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* dup, close and their kin.  Async-signal-safe where their originals are (not fclose, freopen). */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <stdarg.h>
+
+#include "process.h"
+#include "real.h"
+#include "track.h"
+
+static uint64_t word_of(int fd)
+{
+	return thread.vfork_child != 0 ? 0 : fd_word(fdtab_entry(fd, false));
+}
+
+int hook_dup(int old)
+{
+	uint64_t closers, word;
+	int new;
+
+	if (!process_enter())
+		return REAL(dup)(old);
+	closers = track_read(&self.closers);
+	word = word_of(old);
+	track_begin(&self.changes);
+	new = REAL(dup)(old);
+	if (new >= 0)
+		track_dupped(old, word, new, false, closers, 0);
+	track_end(&self.changes);
+	return new;
+}
+
+/* A failed dup2 has not closed its target: dup(2).  No release is recorded beforehand, as the number
+ * goes from one file to the other without ever being free. */
+static int dup_onto(bool three, int old, int new, int flags)
+{
+	uint64_t closers = track_read(&self.closers), word = word_of(old);
+	int ret;
+
+	track_begin(&self.closers);
+	ret = three ? REAL(dup3)(old, new, flags) : REAL(dup2)(old, new);
+	if (ret >= 0 && old != new)
+		track_dupped(old, word, new, (flags & O_CLOEXEC) != 0, closers, 1);
+	track_end(&self.closers);
+	return ret;
+}
+
+int hook_dup2(int old, int new)
+{
+	return process_enter() ? dup_onto(false, old, new, 0) : REAL(dup2)(old, new);
+}
+ALIAS_BODY(__dup2, dup2)
+
+int hook_dup3(int old, int new, int flags)
+{
+	return process_enter() ? dup_onto(true, old, new, flags) : REAL(dup3)(old, new, flags);
+}
+
+/* fcntl takes nothing, an int or a pointer: a register's worth either way, handed on as it came. */
+static int fcntl_any(int (*call)(int, int, ...), int fd, int cmd, void *arg)
+{
+	uint64_t closers, word;
+	int new;
+
+	if ((cmd != F_DUPFD && cmd != F_DUPFD_CLOEXEC) || !process_enter())
+		return call(fd, cmd, arg);
+	closers = track_read(&self.closers);
+	word = word_of(fd);
+	track_begin(&self.changes);
+	new = call(fd, cmd, arg);
+	if (new >= 0)
+		track_dupped(fd, word, new, cmd == F_DUPFD_CLOEXEC, closers, 0);
+	track_end(&self.changes);
+	return new;
+}
+
+int hook_fcntl(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return fcntl_any(REAL(fcntl), fd, cmd, arg);
+}
+ALIAS_BODY(__fcntl, fcntl)
+
+int hook_fcntl64(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return fcntl_any(REAL(fcntl64), fd, cmd, arg);
+}
+
+/* Stays a cancellation point; one cancelled in it leaves self.closers raised, see track_end(). */
+int hook_close(int fd)
+{
+	uint64_t word;
+	int ret;
+
+	if (!process_enter())
+		return REAL(close)(fd);
+	track_begin(&self.closers);
+	word = track_closing(fd);
+	ret = REAL(close)(fd);
+	track_closed(fd, word, ret < 0);
+	track_end(&self.closers);
+	return ret;
+}
+ALIAS_BODY(__close, close)
+
+int hook_close_range(unsigned first, unsigned last, int flags)
+{
+	bool known;
+	int ret;
+
+	if (!process_enter() || first > last || (flags & CLOSE_RANGE_CLOEXEC))
+		return REAL(close_range)(first, last, flags);
+	track_begin(&self.closers);
+	known = track_closing_range(first, last);
+	ret = REAL(close_range)(first, last, flags);
+	if (known)
+		track_closed_range(first, last, ret < 0);
+	track_end(&self.closers);
+	return ret;
+}
+
+void hook_closefrom(int first)
+{
+	unsigned from = first < 0 ? 0 : (unsigned)first;
+	bool known;
+
+	if (!process_enter()) {
+		REAL(closefrom)(first);
+		return;
+	}
+	track_begin(&self.closers);
+	known = track_closing_range(from, UINT_MAX);
+	REAL(closefrom)(first);
+	if (known)
+		track_closed_range(from, UINT_MAX, false);
+	track_end(&self.closers);
+}
+
+/* libc closes the descriptor by a call of its own that no wrapper sees. */
+int hook_fclose(FILE *file)
+{
+	uint64_t word;
+	int ret, fd;
+
+	if (!process_enter())
+		return REAL(fclose)(file);
+	fd = fileno_unlocked(file);
+	if (fd < 0)
+		return REAL(fclose)(file);
+	track_begin(&self.closers);
+	word = track_closing(fd);
+	ret = REAL(fclose)(file);
+	/* It may fail to flush and has closed the descriptor all the same: look then. */
+	track_closed(fd, word, ret != 0);
+	track_end(&self.closers);
+	return ret;
+}
+
+typedef FILE *freopen_fn(const char *, const char *, FILE *);
+
+static FILE *freopen_any(freopen_fn *call, const char *path, const char *mode, FILE *file)
+{
+	FILE *ret;
+	int fd;
+
+	if (!process_enter())
+		return call(path, mode, file);
+	fd = fileno_unlocked(file);
+	track_begin(&self.closers);
+	ret = call(path, mode, file);
+	if (fd >= 0 && (FD_STATE(word_of(fd)) != FD_NONE || thread.vfork_child != 0))
+		track_look(fd, 0);
+	track_end(&self.closers);
+	return ret;
+}
+
+FILE *hook_freopen(const char *path, const char *mode, FILE *file)
+{
+	return freopen_any(REAL(freopen), path, mode, file);
+}
+
+FILE *hook_freopen64(const char *path, const char *mode, FILE *file)
+{
+	return freopen_any(REAL(freopen64), path, mode, file);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* Changes of identity and confinement: what must be done while it still may be. */
+
+#include <linux/prctl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+
+#include "common/sys.h"
+#include "emit.h"
+#include "process.h"
+#include "real.h"
+
+#define UNCHANGED ((uid_t)-1)
+
+/* What stands around a call that may change the effective uid to `to`. */
+struct uid_change {
+	bool recorded, moved;
+	uid_t before;
+};
+
+static struct uid_change before_uid(uid_t to)
+{
+	struct uid_change c = { .recorded = thread.vfork_child == 0 && process_enter() };
+
+	if (!c.recorded)
+		return c;
+	c.before = (uid_t)sys0(SYS_geteuid);
+	/* Only who may become another uid can make its arena. */
+	c.moved = to != UNCHANGED && to != c.before && c.before == 0;
+	if (c.moved)
+		process_before_uid(to);
+	return c;
+}
+
+static int after_uid(const struct uid_change *c, int ret)
+{
+	if (c->recorded && (c->moved || ret == 0))
+		process_after_uid(c->before, ret == 0);
+	return ret;
+}
+
+int hook_setuid(uid_t uid)
+{
+	struct uid_change c = before_uid(uid);
+
+	return after_uid(&c, REAL(setuid)(uid));
+}
+
+int hook_setreuid(uid_t ruid, uid_t euid)
+{
+	struct uid_change c = before_uid(euid);
+
+	return after_uid(&c, REAL(setreuid)(ruid, euid));
+}
+
+int hook_setresuid(uid_t ruid, uid_t euid, uid_t suid)
+{
+	struct uid_change c = before_uid(euid);
+
+	return after_uid(&c, REAL(setresuid)(ruid, euid, suid));
+}
+
+/* The log is a matter of the uid alone: of groups it is enough to say that they changed. */
+static int after_gid(int ret)
+{
+	if (ret == 0 && process_enter())
+		emit_credentials();
+	return ret;
+}
+
+int hook_setgid(gid_t gid)
+{
+	return after_gid(REAL(setgid)(gid));
+}
+
+int hook_setregid(gid_t rgid, gid_t egid)
+{
+	return after_gid(REAL(setregid)(rgid, egid));
+}
+
+int hook_setresgid(gid_t rgid, gid_t egid, gid_t sgid)
+{
+	return after_gid(REAL(setresgid)(rgid, egid, sgid));
+}
+
+int hook_initgroups(const char *user, gid_t group)
+{
+	return after_gid(REAL(initgroups)(user, group));
+}
+
+static bool before_confinement(void)
+{
+	bool recorded = thread.vfork_child == 0 && process_enter();
+
+	if (recorded)
+		process_before_confinement();
+	return recorded;
+}
+
+int hook_chroot(const char *path)
+{
+	bool recorded = before_confinement();
+	int ret = REAL(chroot)(path);
+
+	if (recorded && ret == 0)
+		process_after_confinement(PS_SANDBOX_CHROOT, false);
+	return ret;
+}
+
+/*
+ * A seccomp filter may kill for a call that the program itself never makes.  Without privileges it
+ * takes no_new_privs first, so that is where our last system call is made.
+ */
+int hook_prctl(int option, ...)
+{
+	bool confines = option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECCOMP, recorded = false;
+	unsigned long a, b, c, d;
+	va_list ap;
+	int ret;
+
+	va_start(ap, option);
+	a = va_arg(ap, unsigned long);
+	b = va_arg(ap, unsigned long);
+	c = va_arg(ap, unsigned long);
+	d = va_arg(ap, unsigned long);
+	va_end(ap);
+	if (confines)
+		recorded = before_confinement();
+	/* Once the filter stands even the record's own page faults are allowed, but no system call. */
+	ret = REAL(prctl)(option, a, b, c, d);
+	if (recorded && ret == 0)
+		process_after_confinement(option == PR_SET_SECCOMP ? PS_SANDBOX_SECCOMP : PS_SANDBOX_NO_NEW_PRIVS, true);
+	return ret;
+}
+
+int hook_unshare(int flags)
+{
+	bool recorded = before_confinement();
+	int ret = REAL(unshare)(flags);
+
+	if (recorded && ret == 0)
+		process_after_confinement(PS_SANDBOX_NAMESPACE, false);
+	return ret;
+}
+
+int hook_setns(int fd, int type)
+{
+	bool recorded = before_confinement();
+	int ret = REAL(setns)(fd, type);
+
+	if (recorded && ret == 0)
+		process_after_confinement(PS_SANDBOX_NAMESPACE, false);
+	return ret;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork, exec and exit.  exec and _exit are called in forked children of threaded programs and in
+ * vfork children on their parent's memory: no malloc, no static storage, all on the stack.
+ */
+
+#include <alloca.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/program.h"
+#include "common/sys.h"
+#include "common/text.h"
+#include "emit.h"
+#include "environ.h"
+#include "process.h"
+#include "real.h"
+#include "track.h"
+
+static pid_t fork_by(pid_t (*call)(void))
+{
+	pid_t pid;
+
+	if (!process_enter())
+		return call();
+	thread.ticket = process_before_fork(0);
+	thread.forking = true;
+	pid = call();
+	thread.forking = false;
+	if (pid == 0) {
+		process_in_child(0);
+		return 0;
+	}
+	process_after_fork(&thread.ticket, pid, pid < 0 ? errno : 0);
+	return pid;
+}
+
+pid_t hook_fork(void)
+{
+	return fork_by(REAL(fork));
+}
+ALIAS_BODY(__fork, fork)
+
+pid_t hook__Fork(void)
+{
+	return fork_by(REAL(_Fork));
+}
+
+/* The C halves of vfork.S, which calls them. */
+struct vfork_state {
+	uint64_t child, mark;
+};
+
+struct vfork_state vfork_before(void);
+void vfork_child(uint64_t child);
+pid_t vfork_parent(long pid, uint64_t child, uint64_t mark);
+
+/* A vfork in a vfork child is possible: the mark in force comes back when that one is done. */
+struct vfork_state vfork_before(void)
+{
+	struct vfork_state s = { .child = VFORK_UNRECORDED, .mark = thread.vfork_child };
+
+	if (process_enter())
+		s.child = process_before_fork(PS_F_VFORK).child;
+	return s;
+}
+
+/* In the child: its records carry its own id, and the table, its parent's, is left alone. */
+void vfork_child(uint64_t child)
+{
+	thread.vfork_child = child;
+}
+
+/* In the parent, once the child has exec'd or ended; pid: what the system call returned. */
+pid_t vfork_parent(long pid, uint64_t child, uint64_t mark)
+{
+	struct fork_ticket ticket = { .child = child };
+	int error = pid < 0 ? (int)-pid : 0;
+
+	thread.vfork_child = mark;
+	if (child != VFORK_UNRECORDED)
+		process_after_fork(&ticket, error != 0 ? 0 : (pid_t)pid, error);
+	if (error == 0)
+		return (pid_t)pid;
+	errno = error;
+	return -1;
+}
+
+/* What the exec of one image needs; in the caller's frame. */
+struct exec_call {
+	bool recorded;
+	char *const *envp;
+	struct environ_strings strings;
+};
+
+/* The descriptors that go with an image that will not report. */
+static void tell_closing(uint64_t process)
+{
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		struct fd_entry *e = fdtab_entry((int)fd, false);
+		long flags;
+
+		if (FD_STATE(fd_word(e)) == FD_NONE)
+			continue;
+		flags = sys3(SYS_fcntl, fd, F_GETFD, 0);
+		if (flags >= 0 && (flags & FD_CLOEXEC))
+			emit_exec_closes(process, (int)fd, track_known((int)fd));
+	}
+}
+
+/* process: whose image it will be; our own, or a posix_spawn child. */
+static struct program announce(uint64_t process, int dirfd, const char *path, int flags)
+{
+	struct program program = program_look(dirfd, path, flags, self.library);
+
+	emit_exec(process, path, program.seen);
+	if (program.seen != PS_SEEN && program.seen != PS_SEEN_UNKNOWN)
+		tell_closing(process);
+	return program;
+}
+
+/* NULL, and anything too large for a frame, is left as it is: exec will say what it thinks of it. */
+static bool fits(char *const envp[])
+{
+	return environ_count(envp) <= ENVIRON_MAX;
+}
+
+static void prepare(struct exec_call *x, char **out, int dirfd, const char *path, int flags, char *const envp[])
+{
+	struct program program = { .seen = PS_SEEN, .preload = true };
+	struct environ_identity id;
+
+	x->envp = envp;
+	x->recorded = process_enter();
+	if (self.library[0] == '\0' || !fits(envp))
+		return;
+	if (!x->recorded) {
+		/* A bare process that has not joined: its children may. */
+		if (thread.vfork_child == 0 || atomic_load(&self.state) == DETACHED)
+			program = program_look(dirfd, path, flags, self.library);
+		x->envp = environ_complete(envp, program.preload, NULL, out, &x->strings);
+		return;
+	}
+	if (!atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		program = announce(process_id(), dirfd, path, flags);
+	else
+		emit_exec(process_id(), path, PS_SEEN_UNKNOWN);
+	/* Ordinals go on over exec, or two children would have one id. */
+	id = (struct environ_identity){ .process = process_id(),
+					.pid = (uint32_t)sys_getpid(),
+					.forks = atomic_load_explicit(&self.forks, memory_order_relaxed) };
+	if (thread.vfork_child == 0)
+		id.start = atomic_load_explicit(&self.log.start, memory_order_relaxed);
+	x->envp = environ_complete(envp, program.preload, &id, out, &x->strings);
+}
+
+static int came_back(const struct exec_call *x, int ret)
+{
+	if (x->recorded)
+		emit_exec_failed(errno);
+	return ret;
+}
+
+#define ENVIRON_ROOM(envp) alloca((fits(envp) ? environ_count(envp) + ENVIRON_ADDED : 0) * sizeof(char *))
+
+int hook_execve(const char *path, char *const argv[], char *const envp[])
+{
+	struct exec_call x;
+
+	prepare(&x, ENVIRON_ROOM(envp), AT_FDCWD, path, 0, envp);
+	return came_back(&x, REAL(execve)(path, argv, x.envp));
+}
+
+int hook_execv(const char *path, char *const argv[])
+{
+	return hook_execve(path, argv, environ);
+}
+
+int hook_fexecve(int fd, char *const argv[], char *const envp[])
+{
+	struct exec_call x;
+
+	prepare(&x, ENVIRON_ROOM(envp), fd, "", AT_EMPTY_PATH, envp);
+	return came_back(&x, REAL(fexecve)(fd, argv, x.envp));
+}
+
+int hook_execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	struct exec_call x;
+
+	prepare(&x, ENVIRON_ROOM(envp), dirfd, path, flags, envp);
+	return came_back(&x, REAL(execveat)(dirfd, path, argv, x.envp, flags));
+}
+
+/* Which file execvp(3) is going to take, for looking at it: exec itself searches anew. */
+static const char *search(const char *file, char out[static PATH_MAX])
+{
+	const char *path = environ_get(environ, "PATH");
+
+	if (strchr(file, '/') != NULL)
+		return file;
+	for (const char *p = path != NULL ? path : "/bin:/usr/bin";; p++) {
+		struct text t = { .buf = out, .size = PATH_MAX };
+		size_t len = strcspn(p, ":");
+
+		text_add_bytes(&t, p, len);
+		text_add(&t, len > 0 ? "/" : "");
+		text_add(&t, file);
+		if (!t.full && sys3(SYS_faccessat, AT_FDCWD, out, X_OK) == 0)
+			return out;
+		p += len;
+		if (*p == '\0')
+			return file;
+	}
+}
+
+int hook_execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	struct exec_call x;
+	char found[PATH_MAX];
+
+	prepare(&x, ENVIRON_ROOM(envp), AT_FDCWD, search(file, found), 0, envp);
+	return came_back(&x, REAL(execvpe)(file, argv, x.envp));
+}
+
+int hook_execvp(const char *file, char *const argv[])
+{
+	return hook_execvpe(file, argv, environ);
+}
+
+/* The arguments behind `arg` up to the NULL, and what comes after that; argv is the caller's frame. */
+#define COLLECT(arg, argv, ap) \
+	size_t n_ = 1; \
+	va_start(ap, arg); \
+	while (va_arg(ap, char *) != NULL) \
+		n_++; \
+	va_end(ap); \
+	argv = alloca((n_ + 1) * sizeof(char *)); \
+	va_start(ap, arg); \
+	argv[0] = (char *)(uintptr_t)arg; \
+	for (size_t i_ = 1; i_ <= n_; i_++) \
+	argv[i_] = va_arg(ap, char *)
+
+int hook_execl(const char *path, const char *arg, ...)
+{
+	char **argv;
+	va_list ap;
+
+	COLLECT(arg, argv, ap);
+	va_end(ap);
+	return hook_execve(path, argv, environ);
+}
+
+int hook_execlp(const char *file, const char *arg, ...)
+{
+	char **argv;
+	va_list ap;
+
+	COLLECT(arg, argv, ap);
+	va_end(ap);
+	return hook_execvpe(file, argv, environ);
+}
+
+int hook_execle(const char *path, const char *arg, ...)
+{
+	char **argv;
+	char *const *envp;
+	va_list ap;
+
+	COLLECT(arg, argv, ap);
+	envp = va_arg(ap, char *const *);
+	va_end(ap);
+	return hook_execve(path, argv, envp);
+}
+
+typedef int spawn_fn(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+		     char *const[], char *const[]);
+
+/* libc forks and execs inside: the child's first word is the START of its new image. */
+static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
+		 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr, char *const argv[],
+		 char *const envp[])
+{
+	char **out = ENVIRON_ROOM(envp);
+	struct environ_strings strings;
+	struct environ_identity id;
+	struct fork_ticket ticket;
+	struct program program;
+	pid_t child = 0;
+	int ret;
+
+	if (!process_enter() || self.library[0] == '\0' || !fits(envp) || atomic_load(&self.quiet))
+		return call(pid, file, actions, attr, argv, envp);
+	ticket = process_before_fork(PS_F_SPAWN);
+	program = announce(ticket.child, AT_FDCWD, path, 0);
+	id = (struct environ_identity){ .process = ticket.child, .parent = (uint32_t)sys_getpid() };
+	ret = call(&child, file, actions, attr, argv, environ_complete(envp, program.preload, &id, out, &strings));
+	process_after_fork(&ticket, child, ret);
+	if (ret == 0 && pid != NULL)
+		*pid = child;
+	return ret;
+}
+
+int hook_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		     const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return spawn(REAL(posix_spawn), pid, path, path, actions, attr, argv, envp);
+}
+
+int hook_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+		      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	char found[PATH_MAX];
+
+	return spawn(REAL(posix_spawnp), pid, file, search(file, found), actions, attr, argv, envp);
+}
+
+void hook__exit(int status)
+{
+	if (process_enter())
+		emit_exit(status & 0xff);
+	REAL(_exit)(status);
+	__builtin_unreachable();
+}
+
+void hook__Exit(int status)
+{
+	if (process_enter())
+		emit_exit(status & 0xff);
+	REAL(_Exit)(status);
+	__builtin_unreachable();
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* socket, bind, listen, accept, connect and their kin.  All async-signal-safe as their originals. */
+
+#include <errno.h>
+
+#include "emit.h"
+#include "process.h"
+#include "real.h"
+#include "track.h"
+
+int hook_socket(int domain, int type, int protocol)
+{
+	int fd;
+
+	if (!process_enter_socket())
+		return REAL(socket)(domain, type, protocol);
+	track_begin(&self.changes);
+	fd = REAL(socket)(domain, type, protocol);
+	if (fd >= 0)
+		track_created(fd, domain, type, protocol, false);
+	else
+		emit_no_socket(domain, type, protocol, errno);
+	track_end(&self.changes);
+	return fd;
+}
+
+int hook_socketpair(int domain, int type, int protocol, int sv[2])
+{
+	int ret;
+
+	if (!process_enter_socket())
+		return REAL(socketpair)(domain, type, protocol, sv);
+	track_begin(&self.changes);
+	ret = REAL(socketpair)(domain, type, protocol, sv);
+	if (ret == 0) {
+		track_created(sv[0], domain, type, protocol, true);
+		track_created(sv[1], domain, type, protocol, true);
+	} else {
+		emit_no_socket(domain, type, protocol, errno);
+	}
+	track_end(&self.changes);
+	return ret;
+}
+
+int hook_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	int ret;
+
+	if (!process_enter_socket())
+		return REAL(bind)(fd, addr, len);
+	ret = REAL(bind)(fd, addr, len);
+	if (ret == 0)
+		track_bound(fd, addr, len);
+	else
+		emit_bind(fd, track_known(fd), addr, len, errno);
+	return ret;
+}
+
+int hook_listen(int fd, int backlog)
+{
+	int ret;
+
+	if (!process_enter_socket())
+		return REAL(listen)(fd, backlog);
+	ret = REAL(listen)(fd, backlog);
+	if (ret < 0) {
+		emit_listen(fd, track_known(fd), backlog, errno);
+		return ret;
+	}
+	track_promote(fd);
+	emit_listen(fd, track_cookie(fd), backlog, 0);
+	track_listening(fd);
+	return ret;
+}
+
+/*
+ * How much room the program gave for an address; known only beforehand.  A pointer that cannot be one
+ * is for the kernel to refuse.
+ */
+static socklen_t room_for(const struct sockaddr *addr, const socklen_t *len)
+{
+	uintptr_t p = (uintptr_t)len;
+
+	if (addr == NULL || p < 65536 || p > UINTPTR_MAX >> 17 || p % sizeof(*len) != 0)
+		return 0;
+	return *len;
+}
+
+/* The real call stays a cancellation point.  A thread cancelled in it leaves self.changes raised. */
+static int accept_any(bool four, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	uint64_t closers = track_read(&self.closers);
+	socklen_t room = room_for(addr, len);
+	int new;
+
+	track_begin(&self.changes);
+	new = four ? REAL(accept4)(fd, addr, len, flags) : REAL(accept)(fd, addr, len);
+	if (new >= 0)
+		track_accepted(new, fd, addr, room > 0 && room > *len ? *len : room, (flags & SOCK_CLOEXEC) != 0, closers);
+	else if (errno == EAGAIN)
+		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false), track_known(fd), false);
+	else
+		emit_accept(log_stamp(), fd, track_known(fd), NULL, 0, errno, false, 0);
+	track_end(&self.changes);
+	return new;
+}
+
+int hook_accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return process_enter_socket() ? accept_any(false, fd, addr, len, 0) : REAL(accept)(fd, addr, len);
+}
+
+int hook_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	return process_enter_socket() ? accept_any(true, fd, addr, len, flags) : REAL(accept4)(fd, addr, len, flags);
+}
+
+/* Changes no descriptor, and may block: nothing is held and nothing counted over it. */
+int hook_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct fd_entry *e;
+	int ret;
+
+	if (!process_enter_socket())
+		return REAL(connect)(fd, addr, len);
+	ret = REAL(connect)(fd, addr, len);
+	e = thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false);
+	emit_connect(fd, track_known(fd), addr, len, ret < 0 ? errno : 0, track_in_ring(e));
+	return ret;
+}
+ALIAS_BODY(__connect, connect)
+
+int hook_shutdown(int fd, int how)
+{
+	struct fd_entry *e;
+	int ret;
+
+	if (!process_enter())
+		return REAL(shutdown)(fd, how);
+	ret = REAL(shutdown)(fd, how);
+	e = thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false);
+	emit_shutdown(fd, track_known(fd), how, ret < 0 ? errno : 0, track_in_ring(e));
+	return ret;
+}
+
+/* Only what decides whether an endpoint is shared is recorded. */
+int hook_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	int ret = REAL(setsockopt)(fd, level, name, value, len);
+
+	if (ret == 0 && level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT) && process_enter())
+		emit_option(fd, track_known(fd), level, name, *(const int *)value);
+	return ret;
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+#include "process.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/sys.h"
+#include "common/text.h"
+#include "emit.h"
+#include "environ.h"
+#include "portshim/env.h"
+#include "real.h"
+#include "track.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+#define ATTACH_WAITS 1000
+#define ID_MASK (((uint64_t)1 << 53) - 1) /* an id is exact as a JSON number */
+
+
+struct self self;
+_Thread_local struct thread thread;
+
+/* Two numbers to one id; the same two to the same.  Not 0 and not VFORK_UNRECORDED. */
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+	uint64_t z = a + 0x9e3779b97f4a7c15u * (b + 1);
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	z = (z ^ z >> 31) & ID_MASK;
+	return z > VFORK_UNRECORDED ? z : z + 2;
+}
+
+/* A page that the kernel zeroes in every forked child, whatever road the fork took. */
+static bool watch_epoch(void)
+{
+	static _Atomic uint32_t none = 1;
+	long size = (long)getauxval(AT_PAGESZ);
+	long p = sys6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	atomic_store(&self.epoch, &none);
+	if (p < 0 && p > -4096)
+		return false;
+	if (sys3(SYS_madvise, p, size, MADV_WIPEONFORK) < 0) {
+		sys2(SYS_munmap, p, size);
+		return false;
+	}
+	atomic_store((_Atomic uint32_t *)p, 1);
+	atomic_store(&self.epoch, (_Atomic uint32_t *)p);
+	return true;
+}
+
+/* The arena of the present uid; made where this process may and nobody has yet. */
+static int open_log(uint64_t id)
+{
+	char path[LOG_PATH_MAX];
+	uid_t uid = (uid_t)sys0(SYS_geteuid);
+	struct session_info info;
+	int ret = session_arena_path(self.session, uid, path, sizeof(path));
+
+	if (ret == 0)
+		ret = log_open(&self.log, path, uid, id);
+	if (ret == -ENOENT && session_info(self.session, uid, &info) == 0 &&
+	    session_arena_make(self.session, uid, info.size) == 0)
+		ret = log_open(&self.log, path, uid, id);
+	return ret;
+}
+
+/* Before this an event found nobody to record it; from here on the table is right. */
+static void begin(uint64_t parent, uint32_t flags, bool session_start)
+{
+	watch_epoch();
+	atomic_store_explicit(&self.state, ATTACHED, memory_order_release);
+	emit_start(parent, flags, session_start);
+	track_stock(PS_STOCK_START);
+}
+
+/* Which process this image is, by what the exec wrapper left in the environment. */
+static uint64_t identify(const char *value, uint64_t *parent, uint32_t *flags)
+{
+	uint32_t pid = (uint32_t)sys_getpid();
+	uint64_t start = log_own_start(), id;
+	struct environ_identity left;
+	bool sandboxed;
+
+	*parent = 0;
+	*flags = 0;
+	atomic_store(&self.log.start, start);
+	if (value == NULL || !environ_identity(value, &left, &sandboxed))
+		return mix(mix(log_stamp(), pid), start);
+	if (left.pid == pid && (left.start == 0 || left.start == start)) {
+		*flags = PS_F_EXECED;
+		atomic_store(&self.forks, left.forks);
+		return left.process;
+	}
+	if (left.pid == 0 && left.parent == (uint32_t)sys0(SYS_getppid)) {
+		*flags = PS_F_EXECED | PS_F_SPAWN;
+		return left.process;
+	}
+	/* Programs that no hook saw stand between: a descendant of the process that was left here. */
+	id = mix(mix(left.process, pid), start);
+	*parent = left.process;
+	*flags = PS_F_UNSEEN;
+	return id;
+}
+
+/* A filter may be in force that kills for a system call; /proc tells, by calls that ld.so made too. */
+static bool is_confined(const char *process)
+{
+	struct environ_identity left;
+	bool sandboxed;
+	char buf[4096];
+	const char *p;
+	ssize_t n;
+	int fd;
+
+	if (process == NULL || !environ_identity(process, &left, &sandboxed) || !sandboxed)
+		return false;
+	fd = sys_open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	n = sys_read(fd, buf, sizeof(buf) - 1);
+	sys_close(fd);
+	buf[n > 0 ? n : 0] = '\0';
+	p = strstr(buf, "\nSeccomp:\t");
+	return p == NULL || p[10] != '0';
+}
+
+static void attach_session(const char *session, const char *process)
+{
+	struct text t = TEXT_IN(self.session);
+	uint64_t parent;
+	uint32_t flags;
+	uint64_t id;
+
+	text_add(&t, session);
+	if (t.full || session[0] != '/' || is_confined(process)) {
+		atomic_store(&self.state, REFUSED);
+		return;
+	}
+	id = identify(process, &parent, &flags);
+	if (open_log(id) < 0) {
+		atomic_store(&self.state, REFUSED);
+		return;
+	}
+	begin(parent, flags, process == NULL);
+}
+
+static bool attach_ambient_now(void)
+{
+	char root[SESSION_PATH_MAX];
+	uid_t uid = (uid_t)sys0(SYS_geteuid);
+	uint64_t parent;
+	uint32_t flags;
+
+	if (session_root_make(uid, environ_get(environ, PS_ENV_ROOT), environ_get(environ, "XDG_RUNTIME_DIR"), root) < 0 ||
+	    session_ambient(root, self.session) < 0 || open_log(identify(NULL, &parent, &flags)) < 0)
+		return false;
+	begin(0, 0, true);
+	return true;
+}
+
+/*
+ * One thread attaches, the others wait for it, a little: what they do meanwhile would be missed.  A
+ * signal handler on the attaching thread must not wait for itself.
+ */
+bool process_attach_ambient(void)
+{
+	enum attachment detached = DETACHED;
+
+	if (thread.attaching || thread.vfork_child != 0 || self.library[0] == '\0')
+		return false;
+	if (atomic_compare_exchange_strong(&self.state, &detached, ATTACHING)) {
+		thread.attaching = true;
+		if (!attach_ambient_now())
+			atomic_store(&self.state, REFUSED);
+		thread.attaching = false;
+	} else {
+		for (int i = 0; i < ATTACH_WAITS && atomic_load(&self.state) == ATTACHING; i++)
+			sys0(SYS_sched_yield);
+	}
+	return atomic_load(&self.state) == ATTACHED;
+}
+
+struct fork_ticket process_before_fork(uint32_t flags)
+{
+	struct fork_ticket ticket = { .ordinal = atomic_fetch_add_explicit(&self.forks, 1, memory_order_relaxed) };
+
+	ticket.child = mix(process_id(), ticket.ordinal);
+	/* In this order: what ends between the two is seen by the child as a change. */
+	ticket.closers = track_read(&self.closers);
+	ticket.changes = track_read(&self.changes);
+	emit_fork(ticket.child, ticket.ordinal, flags);
+	return ticket;
+}
+
+void process_after_fork(const struct fork_ticket *ticket, pid_t pid, int error)
+{
+	emit_forked(ticket->child, pid, error);
+}
+
+static void become(uint64_t id)
+{
+	atomic_store(atomic_load(&self.epoch), 1);
+	atomic_store(&self.forks, 0);
+	thread.vfork_child = 0;
+	log_forked(&self.log, id);
+}
+
+/* Only the forking thread is here; what the others were in the middle of will never end. */
+static bool disturbed(const struct fork_ticket *ticket)
+{
+	uint64_t closers = atomic_exchange(&self.closers, 0), changes = atomic_exchange(&self.changes, 0);
+
+	return IN_FLIGHT(closers) != 0 || IN_FLIGHT(changes) != 0 || closers != ticket->closers ||
+	       changes != ticket->changes;
+}
+
+void process_in_child(uint32_t flags)
+{
+	struct fork_ticket ticket = thread.ticket;
+	uint64_t parent = process_id();
+	bool contended;
+
+	if (ticket.child == 0)
+		return;
+	thread.ticket.child = 0;
+	contended = disturbed(&ticket) || thread.vfork_child != 0;
+	become(ticket.child);
+	emit_born(parent, ticket.ordinal, flags);
+	if (contended)
+		track_stock(PS_STOCK_CONTENDED);
+}
+
+void process_unseen_fork(void)
+{
+	uint64_t parent = process_id(), pid = (uint64_t)sys_getpid();
+	struct fork_ticket none = { 0 };
+
+	disturbed(&none);
+	become(mix(mix(parent, pid), log_stamp()));
+	emit_born(parent, 0, PS_F_UNSEEN);
+	track_stock(PS_STOCK_UNSEEN_FORK);
+}
+
+/* Forks inside libc, as in daemon(3), come by no wrapper: these handlers see them.  In a fork by the
+ * wrapper the child's handler is first to run too, before the program's own handlers call us. */
+static void atfork_prepare(void)
+{
+	if (thread.forking)
+		return;
+	thread.ticket.child = 0;
+	if (process_enter())
+		thread.ticket = process_before_fork(PS_F_ATFORK);
+}
+
+static void atfork_child(void)
+{
+	enum attachment attaching = ATTACHING;
+
+	/* Whichever thread was attaching is not here to finish. */
+	if (!thread.attaching)
+		atomic_compare_exchange_strong(&self.state, &attaching, DETACHED);
+	process_in_child(thread.forking ? 0 : PS_F_ATFORK);
+}
+
+void process_before_uid(uid_t euid)
+{
+	char path[LOG_PATH_MAX];
+	struct session_info info;
+
+	if (session_info(self.session, 0, &info) < 0 || session_arena_make(self.session, euid, info.size) < 0 ||
+	    session_arena_path(self.session, euid, path, sizeof(path)) < 0)
+		return;
+	log_move(&self.log, path, euid);
+}
+
+void process_after_uid(uid_t before, bool changed)
+{
+	char path[LOG_PATH_MAX];
+
+	if (changed)
+		emit_credentials();
+	else if (session_arena_path(self.session, before, path, sizeof(path)) == 0)
+		log_move(&self.log, path, before);
+}
+
+void process_before_confinement(void)
+{
+	log_reserve(&self.log);
+}
+
+void process_after_confinement(uint32_t what, bool quiet)
+{
+	emit_sandbox(what);
+	if (quiet) {
+		atomic_store(&self.quiet, true);
+		atomic_store(&self.log.frozen, true);
+	}
+}
+
+static void say_exit(int status, void *unused)
+{
+	if (process_enter())
+		emit_exit(status & 0xff);
+}
+
+/* glibc's alone: there is no other way to hear the status of exit(3) and of a return from main. */
+extern int on_exit(void (*handler)(int, void *), void *arg) __attribute__((weak));
+
+/* Where our own file is, and how LD_PRELOAD names it. */
+static void find_ourselves(void)
+{
+	struct text library = TEXT_IN(self.library), preload = TEXT_IN(self.preload);
+	const char *entry;
+	size_t len;
+	Dl_info info;
+
+	if (dladdr(&self, &info) == 0 || info.dli_fname == NULL || info.dli_fname[0] != '/')
+		return;
+	entry = environ_own_entry(environ_get(environ, "LD_PRELOAD"), &len);
+	text_add_bytes(&preload, entry != NULL ? entry : info.dli_fname, entry != NULL ? len : strlen(info.dli_fname));
+	text_add(&library, info.dli_fname);
+	if (library.full || preload.full)
+		self.library[0] = '\0';
+}
+
+__attribute__((constructor)) static void process_start(void)
+{
+	const char *session;
+
+	real_find();
+	/* ld.so(8): with privileges to gain, the environment is somebody else's. */
+	if (getauxval(AT_SECURE) != 0) {
+		atomic_store(&self.state, REFUSED);
+		return;
+	}
+	find_ourselves();
+	pthread_atfork(atfork_prepare, NULL, atfork_child);
+	if (on_exit != NULL)
+		on_exit(say_exit, NULL);
+	session = environ_get(environ, PS_ENV_SESSION);
+	if (session != NULL)
+		attach_session(session, environ_get(environ, PS_ENV_PROCESS));
+}

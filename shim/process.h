@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_PROCESS_H
+#define PORTSHIM_PROCESS_H
+
+/*
+ * Who we are: the session this process records in, its id, and how forks and execs carry that on.
+ * Everything here may run in a signal handler, in a forked child of a threaded program, or in a
+ * vfork child on its parent's memory; no function but process_start() may call malloc.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/log.h"
+#include "common/session.h"
+
+enum attachment {
+	DETACHED,  /* bare: the first socket call will join the ambient session */
+	ATTACHING, /* some thread is at it */
+	ATTACHED,
+	REFUSED, /* no session can be had: every wrapper only passes through */
+};
+
+struct self {
+	_Atomic enum attachment state;
+	_Atomic(_Atomic uint32_t *) epoch; /* zeroed by the kernel in a forked child (MADV_WIPEONFORK) */
+	struct log log;
+	_Atomic uint64_t forks; /* ordinal of the next child */
+
+	/* In the low half how many calls are in flight, in the high half how many have ended: those that
+	 * close or replace a descriptor, and all others that change what descriptors there are. */
+	_Atomic uint64_t closers, changes;
+
+	_Atomic bool quiet; /* a sandbox may punish system calls: make none */
+
+	char session[SESSION_PATH_MAX]; /* "" until attached */
+	char library[LOG_PATH_MAX];     /* our own file, absolute */
+	char preload[LOG_PATH_MAX];     /* our entry as LD_PRELOAD names it */
+};
+extern struct self self;
+
+#define VFORK_UNRECORDED 1u
+
+/* What a thread is in the middle of. */
+struct thread {
+	uint64_t vfork_child; /* it is this vfork child, on its parent's memory; or VFORK_UNRECORDED */
+	bool forking;         /* in a wrapper of fork: the atfork handlers have nothing to do */
+	bool attaching;
+	struct fork_ticket {
+		uint64_t child, ordinal;   /* child 0: none */
+		uint64_t closers, changes; /* as of just before FORK was stamped */
+	} ticket;                          /* of the fork under way */
+};
+extern _Thread_local struct thread thread;
+
+/* The id that records of this thread carry. */
+static inline uint64_t process_id(void)
+{
+	return thread.vfork_child != 0 ? thread.vfork_child
+				       : atomic_load_explicit(&self.log.process, memory_order_relaxed);
+}
+
+void process_unseen_fork(void);
+bool process_attach_ambient(void);
+
+/* Every wrapper's first question: is anything recorded?  Notices a fork that no hook saw. */
+static inline bool process_enter(void)
+{
+	if (__builtin_expect(atomic_load_explicit(&self.state, memory_order_acquire) != ATTACHED, 0))
+		return false;
+	if (__builtin_expect(atomic_load_explicit(atomic_load_explicit(&self.epoch, memory_order_relaxed),
+						  memory_order_relaxed) == 0,
+			     0))
+		process_unseen_fork();
+	return true;
+}
+
+/* The same for calls that only a program with sockets makes: a bare process joins its session now. */
+static inline bool process_enter_socket(void)
+{
+	return process_enter() || (atomic_load_explicit(&self.state, memory_order_relaxed) <= ATTACHING &&
+				   process_attach_ambient());
+}
+
+/* flags: PS_F_VFORK, PS_F_SPAWN, PS_F_ATFORK. */
+struct fork_ticket process_before_fork(uint32_t flags);
+void process_after_fork(const struct fork_ticket *ticket, pid_t pid, int error);
+
+/* In the child: it becomes the one of thread.ticket.  The second of two calls does nothing. */
+void process_in_child(uint32_t flags);
+
+/* Around a change of the effective uid: makes and enters the arena of the new one while that is
+ * still allowed, and goes back if the call failed.  Around any other confinement: reserves. */
+void process_before_uid(uid_t euid);
+void process_after_uid(uid_t before, bool changed);
+void process_before_confinement(void);
+void process_after_confinement(uint32_t what, bool quiet);
+
+#endif

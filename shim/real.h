@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_REAL_H
+#define PORTSHIM_REAL_H
+
+/*
+ * The next definition of each wrapped symbol: libc's, or another preloaded library's.
+ *
+ * hook_x() is our definition of symbol x.  It has a name of its own in C, so that headers' attributes
+ * for x (nonnull, noreturn) do not let the compiler drop checks from the body.
+ */
+
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+#define HOOK(symbol, returns, parameters) EXPORT returns hook_##symbol parameters __asm__(#symbol);
+#define ALIAS(symbol, target)
+#include "hooks.def"
+
+struct real {
+#define HOOK(symbol, returns, parameters) returns(*symbol) parameters;
+#define ALIAS(symbol, target)
+#include "hooks.def"
+};
+extern struct real real;
+
+/* Behind the body of `target`: the other name of it. */
+#define ALIAS_BODY(symbol, target) \
+	__typeof__(hook_##target) hook_##symbol __asm__(#symbol) __attribute__((alias(#target), visibility("default")));
+
+/*
+ * Looks all of them up.  Called by the constructor, or by the first wrapper that is called before it
+ * (allocators, other libraries' constructors).  dlsym(3) calls malloc only for a symbol that is
+ * missing; if malloc then calls a wrapper again, that finds what was found so far.
+ */
+void real_find(void);
+
+/* A symbol that this libc lacks answers -1 with ENOSYS. */
+#define REAL(symbol) (__builtin_expect(real.symbol == NULL, 0) ? (real_find(), real.symbol) : real.symbol)
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_TRACK_H
+#define PORTSHIM_TRACK_H
+
+/*
+ * What a call did to a descriptor, told to the table and to the log so that both are exact whatever
+ * other threads, signal handlers and forks do meanwhile.  The rules:
+ *
+ * - Looking: stamp, mark the word, then read the fd's identity from the kernel, then record it.  Every
+ *   change precedes its own stamp and the reader reads after its stamp, so the record of the largest
+ *   stamp on an fd is right, whoever wrote it.
+ * - A release (close) is recorded before the call: once it has happened the number may be another's.
+ *   If the word changed meanwhile, or the call failed, look.
+ * - dup and accept need not look if, seen after their stamp, no closer was in flight or has ended.
+ * - self.closers and self.changes count every call that can change a descriptor.  A forked child in
+ *   whose copy something was in flight, or has ended since FORK was stamped, takes stock.
+ *
+ * Thread-safe, async-signal-safe, errno untouched.  Called while attached.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "fdtab.h"
+#include "process.h"
+
+#define ONE_IN_FLIGHT 1u
+#define ONE_ENDED ((uint64_t)1 << 32)
+#define IN_FLIGHT(counter) ((uint32_t)(counter))
+
+void track_count(_Atomic uint64_t *counter, uint64_t by);
+
+static inline void track_begin(_Atomic uint64_t *counter)
+{
+	track_count(counter, ONE_IN_FLIGHT);
+}
+
+/* A call that never comes back (cancelled, or left by longjmp) leaves its counter raised: from then
+ * on children take stock and dup looks, which is slower and just as right. */
+static inline void track_end(_Atomic uint64_t *counter)
+{
+	track_count(counter, ONE_ENDED - ONE_IN_FLIGHT);
+}
+
+static inline uint64_t track_read(_Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_acquire);
+}
+
+/* Whether the records of what fd is may go to the ring: a plain connection of this very process. */
+bool track_in_ring(const struct fd_entry *e);
+
+/* Looks at fd.  flags go with the record (PS_F_RECEIVED …).  Returns its cookie, 0 if no socket. */
+uint64_t track_look(int fd, uint32_t flags);
+
+/* The cookie of fd for a record about it; looks where the table does not know it (an accepted
+ * connection that escapes, a socket that came by an unseen road).  0: no socket, or not to be known. */
+uint64_t track_cookie(int fd);
+
+/* As track_cookie(), but at no price: 0 where the table does not know it. */
+uint64_t track_known(int fd);
+
+/* The socket becomes one that decides holders: what the ring said of it is said again, for good. */
+void track_promote(int fd);
+
+void track_created(int fd, int family, int type, int protocol, bool pair);
+void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t len, bool cloexec,
+		    uint64_t closers_before);
+void track_bound(int fd, const struct sockaddr *addr, socklen_t len);
+void track_listening(int fd);
+
+/* dup and F_DUPFD: new is a copy of old.  own_closers: how many of the closers in flight are this
+ * call itself (dup2, dup3: 1). */
+void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before, unsigned own_closers);
+
+/* Before and after a close.  The word that track_closing() returned goes to track_closed(). */
+uint64_t track_closing(int fd);
+void track_closed(int fd, uint64_t word, bool failed);
+
+/* Around close_range and the like: true if there was something to record. */
+bool track_closing_range(unsigned first, unsigned last);
+void track_closed_range(unsigned first, unsigned last, bool failed);
+
+/* Replaces the table by what the kernel has.  why: enum ps_stock_why. */
+void track_stock(uint32_t why);
+
+#endif
