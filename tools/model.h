@@ -82,9 +82,6 @@ struct process {
 	struct holder *holders, *last_holder;
 	struct process *next;   /* in order of `started` */
 	UT_hash_handle hh;
-	struct fd_entry *table; /* for model.c */
-	uint32_t seen_next;     /* for model.c: enum ps_seen of an exec under way, +1 */
-	bool stocked;           /* for model.c */
 };
 
 /* A call that failed: see `failures` in the design. */

@@ -304,9 +304,10 @@ static uint32_t take_record(struct reader *r, const struct arena *a, struct chun
 	}
 	if (!copy_tail(r, i, rec.ev.slots, &rec))
 		return 0;
-	if (rec.ev.kind != PS_PAD && !add_record(r, &rec)) {
+	if (rec.ev.kind == PS_PAD || !add_record(r, &rec)) {
 		free((char *)(uintptr_t)rec.tail);
-		return 0;
+		if (rec.ev.kind != PS_PAD)
+			return 0;
 	}
 	c->n_counters += rec.ev.kind == PS_COUNT;
 	for (uint32_t k = 0; k < rec.ev.slots; k++)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+# Tests, checks and benchmarks; included by the Makefile.
+
+LINT_DEPS := clang clang-format clang-tidy cppcheck shellcheck bats libcmocka-dev
+BENCH_DEPS := python3
+T := $(B)/tests
+
+# ---- programs ----
+
+TEST_CFLAGS = $(BASE_CFLAGS) -Itests/preload $(CFLAGS) $(SANITIZE)
+
+PRELOAD := $(patsubst tests/preload/%.c,$(T)/preload/%,$(filter-out tests/preload/cases.c,$(wildcard tests/preload/*.c)))
+HELPERS := $(patsubst tests/helpers/%.c,$(T)/helpers/%,$(wildcard tests/helpers/*.c)) $(T)/helpers/static_server
+BENCHES := $(patsubst tests/bench/%.c,$(T)/bench/%,$(wildcard tests/bench/*.c))
+
+$(PRELOAD): $(T)/preload/%: tests/preload/%.c tests/preload/cases.c tests/preload/cases.h
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -MMD -MP,$(TEST_CFLAGS)) -o $@ $< tests/preload/cases.c $(LDFLAGS) -pthread
+
+$(T)/helpers/static_server: tests/helpers/server.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -MF $@.d -static -o $@ $< $(LDFLAGS)
+
+$(T)/helpers/%: tests/helpers/%.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -pthread
+
+$(T)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -pthread
+
+# Each tests/unit/test_*.c is a program, linked with all of the tools but their subcommands, and with
+# those sources of the shim that are named here.
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT := $(patsubst tests/unit/%.c,$(T)/unit/%,$(UNIT_SRC))
+UNIT_OBJ := $(filter-out $(B)/tool-obj/tools/main.o $(B)/tool-obj/tools/cmd_%.o,$(TOOL_OBJ))
+UNIT_WITH_test_fdtab := shim/fdtab.c
+THREADED := test_log test_fdtab
+
+.SECONDEXPANSION:
+$(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(patsubst %.c,$(B)/tool-obj/%.o,$$(UNIT_WITH_$$*))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) -lcmocka -pthread
+
+-include $(wildcard $(T)/*/*.d) $(wildcard $(B)/tool-obj/tests/unit/*.d $(B)/tool-obj/shim/*.d)
+
+test-programs: $(PRELOAD) $(HELPERS) $(UNIT)
+
+# ---- what to install ----
+# As commands, not prerequisites: what comes after them is looked for by a make of its own.
+
+deps:
+	@tests/install $(DEPS)
+
+test-deps:
+	@tests/install $(DEPS) $(TEST_DEPS)
+
+# ---- targets ----
+
+SUB = $(MAKE) --no-print-directory
+RUN = B=$(B) tests/run
+
+demo:
+	@tests/install $(DEPS) $(DEMO_DEPS)
+	@$(SUB) all
+	@B=$(B) tests/demo
+
+check: test-deps
+	@$(SUB) all test-programs
+	@$(RUN)
+
+unit: test-deps
+	@$(SUB) $(UNIT)
+	@$(RUN) unit
+
+preload: test-deps
+	@$(SUB) all $(PRELOAD)
+	@$(RUN) hooks preload
+
+cli: test-deps
+	@$(SUB) all $(HELPERS)
+	@$(RUN) cli
+
+SANITIZED = -fno-sanitize-recover=all -fno-omit-frame-pointer
+asan: test-deps
+	@$(SUB) B=build-asan SANITIZE='-fsanitize=address,undefined $(SANITIZED)' unit
+
+tsan: test-deps
+	@UNIT_ONLY='$(THREADED)' $(SUB) B=build-tsan SANITIZE='-fsanitize=thread $(SANITIZED)' tsan-run
+
+tsan-run: $(filter $(THREADED:%=$(T)/unit/%),$(UNIT))
+	@$(RUN) unit
+
+SHELL_FILES = $(shell grep -rlE '^.!/bin/(ba)?sh$$' tests .ci) $(wildcard tests/cli/*.bash)
+C_FILES = $(shell find include shim tools tests -name '*.[ch]')
+
+lint:
+	@tests/install $(DEPS) $(LINT_DEPS)
+	@$(SUB) B=build-gcc CC=gcc CFLAGS='-O2 -g -Werror' all test-programs
+	@$(SUB) B=build-clang CC=clang CFLAGS='-O2 -g -Werror -Wno-unused-command-line-argument' all test-programs
+	clang-format --dry-run -Werror $(C_FILES)
+	clang-tidy --quiet $(filter %.c,$(SHIM_SRC) $(TOOL_SRC)) -- $(filter-out -MMD -MP,$(TOOL_CFLAGS)) 2>/dev/null
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability \
+		--suppress=missingIncludeSystem --suppress=internalAstError -Iinclude -Ishim -Itools shim tools
+	shellcheck -x $(SHELL_FILES)
+	shellcheck -x -s bats $(wildcard tests/cli/*.bats)
+
+bench:
+	@tests/install $(DEPS) $(BENCH_DEPS)
+	@$(SUB) all $(BENCHES)
+	@B=$(B) tests/bench/run
+
+clean: clean-tests
+clean-tests:
+	rm -rf build-asan build-tsan build-gcc build-clang
+
+help:
+	@echo 'make            build/libportshim.so and build/portshim'
+	@echo 'make deps       install what building needs (Debian, as root)'
+	@echo 'make demo       a real nginx, and who holds its port'
+	@echo 'make check      build and run all tests, installing what they need'
+	@echo 'make unit       the unit tests alone; so preload, cli'
+	@echo 'make asan       the unit tests with address and undefined-behaviour sanitizers'
+	@echo 'make tsan       the threaded unit tests with the thread sanitizer'
+	@echo 'make lint       gcc, clang, clang-format, clang-tidy, cppcheck, shellcheck'
+	@echo 'make bench      what recording costs, against the budgets'
+	@echo 'make install    to PREFIX ($(PREFIX)), below DESTDIR if set'
+	@echo 'make clean'
+
+.PHONY: deps test-deps test-programs demo check unit preload cli asan tsan tsan-run lint bench clean-tests help

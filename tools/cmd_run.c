@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio_ext.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "common/program.h"
+#include "common/session.h"
+#include "out.h"
+#include "portshim/env.h"
+#include "util.h"
+#include "view.h"
+
+#define OPT_SUMMARY CMD_OPT_OWN
+
+static const struct cmd_opt opts[] = {
+	{ 'o', "output", "DIR", "make the session in DIR, which must be empty or not exist" },
+	{ 's', "session", "DIR", "join the session in DIR" },
+	{ OPT_SUMMARY, "summary", NULL, "stay, and show what was held once CMD has ended" },
+	{ 0 },
+};
+
+static const struct cmd_usage usage = {
+	.verb = "run",
+	.synopsis = "[options] [--] CMD [ARGUMENT…]",
+	.about = "Starts CMD and records which ports it and its children hold: see 'portshim ls' meanwhile.\n"
+		 "CMD takes this process's place (same pid, same signals), unless --summary is given.\n"
+		 "Exit status: CMD's own; 125 if portshim failed, 126 or 127 if CMD could not be started.\n",
+	.opts = opts,
+};
+
+struct run {
+	char *output, *session;
+	bool summary;
+	char **cmd;
+	char library[PATH_MAX];
+	char dir[PATH_MAX]; /* the session's, absolute */
+	bool made;	    /* by this run, in a place of its own choice */
+};
+
+static int parse(struct run *run, int argc, char **argv)
+{
+	int opt, status;
+
+	while ((opt = cmd_option(&usage, argc, argv)) >= 0) {
+		switch (opt) {
+		case 'o':
+			run->output = optarg;
+			break;
+		case 's':
+			run->session = optarg;
+			break;
+		default:
+			run->summary = true;
+			break;
+		}
+	}
+	status = cmd_parsed(opt);
+	if (status >= 0)
+		return status;
+	if (run->output != NULL && run->session != NULL)
+		return cmd_error(usage.verb, "-o makes a session, -s joins one: give one of the two");
+	if (optind >= argc)
+		return cmd_error(usage.verb, "no CMD to run; see 'portshim run --help'");
+	run->cmd = argv + optind;
+	return -1;
+}
+
+/* The library */
+
+/* Beside the tool as it was built, else where it was installed. */
+static int find_library(struct run *run)
+{
+	char self[PATH_MAX - sizeof(PS_LIBRARY)];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[n > 0 ? n : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (slash != NULL) {
+		slash[1] = '\0';
+		snprintf(run->library, sizeof(run->library), "%s" PS_LIBRARY, self);
+		if (access(run->library, R_OK) == 0)
+			return 0;
+	}
+	snprintf(run->library, sizeof(run->library), "%s/" PS_LIBRARY, PORTSHIM_LIBDIR);
+	if (access(run->library, R_OK) == 0)
+		return 0;
+	cmd_error(usage.verb, "%s: %s; build it with 'make', or install it with 'make install'", run->library,
+		  strerror(errno));
+	return EXIT_RUN_FAILED;
+}
+
+static int check_library(const struct run *run)
+{
+	if (strpbrk(run->library, " \t\n:") == NULL)
+		return 0;
+	cmd_error(usage.verb,
+		  "%s: LD_PRELOAD cannot name a path with a blank or colon; install portshim elsewhere",
+		  run->library);
+	return EXIT_RUN_FAILED;
+}
+
+/* ld.so(8): entries are separated by blanks or colons.  Ours goes first, once; the others stay. */
+static int set_preload(const struct run *run)
+{
+	const char *p = getenv("LD_PRELOAD");
+	size_t own = strlen(run->library), len;
+	CLEANUP_FREE char *value = malloc(own + (p != NULL ? strlen(p) : 0) + 2);
+	char *end = value;
+
+	if (value == NULL)
+		return -ENOMEM;
+	end = stpcpy(end, run->library);
+	for (; p != NULL && *p != '\0'; p += len) {
+		p += strspn(p, ": ");
+		len = strcspn(p, ": ");
+		if (len == 0 || (len == own && strncmp(p, run->library, len) == 0))
+			continue;
+		*end++ = ':';
+		end = mempcpy(end, p, len);
+	}
+	*end = '\0';
+	return setenv("LD_PRELOAD", value, 1) < 0 ? -errno : 0;
+}
+
+/* The session */
+
+static const char *make_why(int err)
+{
+	switch (-err) {
+	case ENOTEMPTY:
+		return "not empty; name a new directory, or join the session in it with -s";
+	case EPERM:
+		return "belongs to someone else or can be written by others; name a new directory";
+	case EMEDIUMTYPE:
+		return "this file system cannot carry a record; tmpfs, ext4, xfs and btrfs can";
+	case EFBIG:
+		return "RLIMIT_FSIZE is below the size of a record; raise it with 'ulimit -f'";
+	case ELOOP:
+		return "a symbolic link; name the directory itself";
+	default:
+		return strerror(-err);
+	}
+}
+
+static int make_session(struct run *run)
+{
+	int ret = session_make(run->output);
+
+	if (ret < 0)
+		return cmd_error(usage.verb, "%s: %s", run->output, make_why(ret));
+	return realpath(run->output, run->dir) != NULL
+		       ? 0
+		       : cmd_error(usage.verb, "%s: %s", run->output, strerror(errno));
+}
+
+static int join_session(struct run *run)
+{
+	struct session_info info;
+	int ret = session_info(run->session, geteuid(), &info);
+
+	if (ret == 0)
+		ret = session_arena_make(run->session, geteuid(), info.size);
+	if (ret < 0)
+		return cmd_session_error(usage.verb, run->session, ret);
+	return realpath(run->session, run->dir) != NULL ? 0
+							: cmd_session_error(usage.verb, run->session, -errno);
+}
+
+static int make_own_session(struct run *run)
+{
+	char root[SESSION_PATH_MAX] = "", dir[SESSION_PATH_MAX] = "";
+	int ret = session_root_make(geteuid(), secure_getenv(PS_ENV_ROOT), secure_getenv("XDG_RUNTIME_DIR"),
+				    root);
+
+	if (ret == 0)
+		ret = session_make_new(root, dir);
+	if (ret < 0) {
+		cmd_error(usage.verb, "%s: %s; or name a directory with -o",
+			  root[0] != '\0' ? root : "session", make_why(ret));
+		return EXIT_RUN_FAILED;
+	}
+	run->made = true;
+	if (realpath(dir, run->dir) != NULL)
+		return 0;
+	cmd_error(usage.verb, "%s: %s", dir, strerror(errno));
+	return EXIT_RUN_FAILED;
+}
+
+static int find_session(struct run *run)
+{
+	if (run->output != NULL)
+		return make_session(run);
+	if (run->session != NULL)
+		return join_session(run);
+	return make_own_session(run);
+}
+
+/* Nobody will ever live in it. */
+static void unmake_session(const struct run *run)
+{
+	char odd[ODD_NAME_MAX];
+	pid_t pid;
+
+	if (run->made)
+		session_remove(run->dir, &pid, odd);
+}
+
+/* The program */
+
+/* execvp(3)'s search; false: it will find none, and say why itself. */
+static bool find_program(const char *cmd, char out[static PATH_MAX])
+{
+	const char *path = getenv("PATH");
+	struct stat st;
+	size_t len;
+
+	if (strchr(cmd, '/') != NULL)
+		return snprintf(out, PATH_MAX, "%s", cmd) < PATH_MAX && access(out, F_OK) == 0;
+	for (path = path != NULL ? path : "/bin:/usr/bin"; *cmd != '\0'; path += len + 1) {
+		len = strcspn(path, ":");
+		if (len < PATH_MAX && strlen(cmd) < NAME_MAX + 1 &&
+		    snprintf(out, PATH_MAX, "%.*s%s%s", (int)len, path, len > 0 ? "/" : "", cmd) < PATH_MAX &&
+		    stat(out, &st) == 0 && S_ISREG(st.st_mode) &&
+		    faccessat(AT_FDCWD, out, X_OK, AT_EACCESS) == 0)
+			return true;
+		if (path[len] == '\0')
+			break;
+	}
+	return false;
+}
+
+/* Whether LD_PRELOAD may be set for it; warns where it will do its work unseen. */
+static bool look_at_program(const struct run *run)
+{
+	char path[PATH_MAX];
+	struct program program;
+
+	if (!find_program(run->cmd[0], path))
+		return true;
+	program = program_look(AT_FDCWD, path, 0, run->library);
+	if (program.seen != PS_SEEN)
+		cmd_error(NULL, "%s %s be seen: %s; it runs all the same", path,
+			  program.seen == PS_SEEN_UNKNOWN ? "may not" : "will not",
+			  program_reason(program.seen));
+	return program.preload;
+}
+
+static int set_environment(const struct run *run)
+{
+	int ret = look_at_program(run) ? set_preload(run) : 0;
+
+	if (ret == 0 && setenv(PS_ENV_SESSION, run->dir, 1) < 0)
+		ret = -errno;
+	unsetenv(PS_ENV_PROCESS);
+	if (ret == 0)
+		return 0;
+	cmd_error(usage.verb, "%s", strerror(-ret));
+	return EXIT_RUN_FAILED;
+}
+
+static int exec_failed(const struct run *run, int err)
+{
+	cmd_error(usage.verb, "%s: %s", run->cmd[0],
+		  err == ENOENT ? "no such program; is it in PATH?" : strerror(err));
+	return err == ENOENT ? EXIT_RUN_NOT_FOUND : EXIT_RUN_CANNOT;
+}
+
+/* The summary */
+
+static const int passed_on[] = { SIGHUP,  SIGINT,   SIGQUIT, SIGTERM, SIGUSR1,
+				 SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP };
+
+/* How the caller had its signals, for CMD to have them so again. */
+struct signals {
+	sigset_t mask, waited;
+	struct sigaction child;
+};
+
+static void take_signals(struct signals *s)
+{
+	const struct sigaction by_default = { .sa_handler = SIG_DFL };
+
+	sigemptyset(&s->waited);
+	sigaddset(&s->waited, SIGCHLD);
+	for (size_t i = 0; i < ARRAY_LEN(passed_on); i++)
+		sigaddset(&s->waited, passed_on[i]);
+	sigprocmask(SIG_BLOCK, &s->waited, &s->mask);
+	/* Ignored, CMD would leave no status behind. */
+	sigaction(SIGCHLD, &by_default, &s->child);
+}
+
+static void give_signals_back(const struct signals *s)
+{
+	sigaction(SIGCHLD, &s->child, NULL);
+	sigprocmask(SIG_SETMASK, &s->mask, NULL);
+}
+
+/* In the child.  The pipe closes at exec, or brings the parent the reason why there was none. */
+static void exec_child(const struct run *run, const struct signals *s, int report)
+{
+	int err;
+
+	give_signals_back(s);
+	execvp(run->cmd[0], run->cmd);
+	err = errno;
+	if (write(report, &err, sizeof(err)) < 0)
+		_exit(EXIT_RUN_FAILED);
+	_exit(EXIT_RUN_CANNOT);
+}
+
+static int start_child(const struct run *run, const struct signals *s, pid_t *pid)
+{
+	int ends[2], err = 0;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	*pid = fork();
+	if (*pid == 0)
+		exec_child(run, s, ends[1]);
+	if (*pid < 0)
+		err = errno;
+	close(ends[1]);
+	if (err == 0 && read(ends[0], &err, sizeof(err)) > 0)
+		waitpid(*pid, NULL, 0);
+	close(ends[0]);
+	return -err;
+}
+
+/* What the terminal sends goes to CMD too, as it is in the same process group. */
+static void pass_on(const siginfo_t *info, pid_t child)
+{
+	if (info->si_code == SI_QUEUE)
+		sigqueue(child, info->si_signo, info->si_value);
+	else if (info->si_code == SI_USER || info->si_code == SI_TKILL)
+		kill(child, info->si_signo);
+}
+
+/* A shell looks at this process only: stopped as CMD is, and going on when told to. */
+static int wait_child(const struct signals *s, pid_t child)
+{
+	for (;;) {
+		siginfo_t info;
+		int status;
+
+		if (sigwaitinfo(&s->waited, &info) < 0)
+			continue;
+		if (info.si_signo != SIGCHLD) {
+			pass_on(&info, child);
+			continue;
+		}
+		while (waitpid(child, &status, WNOHANG | WUNTRACED) == child) {
+			if (!WIFSTOPPED(status))
+				return status;
+			raise(SIGSTOP);
+		}
+	}
+}
+
+/* Ends as CMD did, without a second core file. */
+static int end_as(int status)
+{
+	const struct rlimit none = { 0 };
+	sigset_t set;
+
+	if (!WIFSIGNALED(status))
+		return WEXITSTATUS(status);
+	fflush(stdout);
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	signal(WTERMSIG(status), SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, WTERMSIG(status));
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	raise(WTERMSIG(status));
+	return 128 + WTERMSIG(status);
+}
+
+/* A path as a word of the shell. */
+static void put_quoted(const char *s)
+{
+	static const char safe[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=./,:@%~^";
+
+	if (s[0] != '~' && s[strspn(s, safe)] == '\0') {
+		fputs(s, stdout);
+		return;
+	}
+	putchar('\'');
+	for (; *s != '\0'; s++) {
+		if (*s == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*s);
+	}
+	putchar('\'');
+}
+
+static void show_summary(const struct run *run)
+{
+	const struct holder_filter everyone = { .live = true, .past = true };
+	CLEANUP(recording_closep) struct recording r = { 0 };
+	CLEANUP(view_freep) struct view v = { 0 };
+	bool live;
+
+	if (cmd_read(usage.verb, run->dir, false, &r) != 0 ||
+	    view_holders(r.model, recording_offset(&r), &everyone, &v) < 0)
+		return;
+	out_table(&v, stdout);
+	live = model_live(r.model) != NULL;
+	fputs("\nportshim ls -s ", stdout);
+	put_quoted(run->dir);
+	puts(live ? "" : " --past");
+}
+
+static int run_summarised(const struct run *run)
+{
+	struct signals signals;
+	pid_t child = -1;
+	int ret, status;
+
+	take_signals(&signals);
+	ret = start_child(run, &signals, &child);
+	if (ret < 0) {
+		unmake_session(run);
+		return exec_failed(run, -ret);
+	}
+	status = wait_child(&signals, child);
+	/* CMD's status counts, not whether the summary found a reader. */
+	signal(SIGPIPE, SIG_IGN);
+	show_summary(run);
+	fflush(stdout);
+	__fpurge(stdout);
+	clearerr(stdout);
+	return end_as(status);
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run run = { 0 };
+	int status = parse(&run, argc, argv);
+
+	if (status >= 0)
+		return status;
+	status = find_library(&run);
+	if (status == 0)
+		status = check_library(&run);
+	if (status == 0)
+		status = find_session(&run);
+	if (status != 0)
+		return status;
+	sessions_tidy();
+	status = set_environment(&run);
+	if (status != 0)
+		return status;
+	if (run.summary)
+		return run_summarised(&run);
+	execvp(run.cmd[0], run.cmd);
+	status = exec_failed(&run, errno);
+	unmake_session(&run);
+	return status;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_EVENT_TEXT_H
+#define PORTSHIM_EVENT_TEXT_H
+
+/*
+ * One record as a line of text, as strace would write it, or as a JSON object.  Both follow the rows
+ * of event.def: a new field needs nothing here.  Prints to the stream only; single-threaded.
+ */
+
+#include <json-c/json_types.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "model.h"
+#include "reader.h"
+
+struct event_writer {
+	struct model *model; /* that has the record folded in: names processes */
+	int64_t offset;	     /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+	bool verbose;	     /* cookies too */
+};
+
+/* Bookkeeping of the log itself rather than a call. */
+bool event_is_internal(const struct record *r);
+
+void event_put_text(const struct event_writer *w, const struct record *r, FILE *f);
+
+/* NULL: no memory. */
+struct json_object *event_object(const struct event_writer *w, const struct record *r);
+
+#endif

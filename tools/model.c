@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The model as a whole: records in, relation out.  See model_private.h for its parts.
+ */
+#include "model_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct model *model_new(void)
+{
+	return calloc(1, sizeof(struct model));
+}
+
+static void free_objects(struct model *m)
+{
+	struct process_node *pg = m->process_grave;
+	struct socket_node *sg = m->socket_grave;
+	struct holder_node *hg = m->holder_grave;
+	struct image_node *ig = m->image_grave;
+
+#define FREE_GRAVE(list, release)       \
+	while ((list) != NULL) {        \
+		void *gone = (list);    \
+		(list) = (list)->grave; \
+		release;                \
+	}
+	FREE_GRAVE(sg, socket_free(gone))
+	FREE_GRAVE(pg, process_free(gone))
+	FREE_GRAVE(hg, {
+		struct holder_node *n = gone;
+
+		if (n->holder.fds != &n->one)
+			free(n->holder.fds);
+		free(n);
+	})
+	FREE_GRAVE(ig, {
+		struct image_node *n = gone;
+
+		free(n->image.exe);
+		free(n->image.comm);
+		free(n->image.argv);
+		free(n);
+	})
+#undef FREE_GRAVE
+}
+
+/* Every object is put into its grave first, so that there is one way to free each. */
+static void bury_all(struct model *m)
+{
+	for (struct process *p = m->processes, *next; p != NULL; p = next) {
+		struct holder *h_next;
+
+		for (struct holder *h = p->holders; h != NULL; h = h_next) {
+			h_next = h->next_of_process;
+			holder_node(h)->grave = m->holder_grave;
+			m->holder_grave = holder_node(h);
+		}
+		next = p->next;
+		process_node(p)->grave = m->process_grave;
+		m->process_grave = process_node(p);
+	}
+	for (struct socket *s = m->sockets, *next; s != NULL; s = next) {
+		next = s->next;
+		socket_node(s)->grave = m->socket_grave;
+		m->socket_grave = socket_node(s);
+	}
+}
+
+static void orphan_free(struct orphan *o)
+{
+	free(o->records);
+	free(o);
+}
+
+static void free_small(struct model *m)
+{
+	struct count *c, *c_next;
+	struct pid_entry *e, *e_next;
+	struct orphan *o, *o_next;
+
+	for (struct failure *f = m->failures, *next; f != NULL; f = next) {
+		next = f->next;
+		free(f);
+	}
+	for (struct connection *n = m->connections, *next; n != NULL; n = next) {
+		next = n->next;
+		free(n);
+	}
+	HASH_ITER(hh, m->counts, c, c_next) {
+		HASH_DEL(m->counts, c);
+		free(c);
+	}
+	HASH_ITER(hh, m->pids, e, e_next) {
+		HASH_DEL(m->pids, e);
+		free(e);
+	}
+	HASH_ITER(hh, m->orphans, o, o_next) {
+		HASH_DEL(m->orphans, o);
+		orphan_free(o);
+	}
+	for (o = m->ready; o != NULL; o = o_next) {
+		o_next = o->ready_next;
+		orphan_free(o);
+	}
+}
+
+void model_free(struct model *m)
+{
+	if (m == NULL)
+		return;
+	HASH_CLEAR(hh, m->by_id);
+	HASH_CLEAR(hh, m->by_cookie);
+	HASH_CLEAR(hh, m->holders);
+	bound_free(m);
+	free_small(m);
+	bury_all(m);
+	free_objects(m);
+	free(m);
+}
+
+static int fold_exit(struct process *p, const struct record *r)
+{
+	p->exited = true;
+	p->exit = r->ev.exit.status;
+	p->ended = r->ev.stamp;
+	return 0;
+}
+
+static int fold_kind(struct model *m, struct process *p, const struct record *r)
+{
+	switch (r->ev.kind) {
+#define KIND(NAME, name) \
+	case PS_##NAME:  \
+		return fold_##name(m, p, r);
+		KIND(START, start)
+		KIND(FORK, fork)
+		KIND(FORKED, forked)
+		KIND(BORN, born)
+		KIND(EXEC, exec)
+		KIND(EXEC_CLOSES, exec_closes)
+		KIND(SANDBOX, sandbox)
+		KIND(STOCK, stock)
+		KIND(SET, set)
+		KIND(LOCAL, local)
+		KIND(PEER, peer)
+		KIND(SOCKET, socket)
+		KIND(BIND, bind)
+		KIND(LISTEN, listen)
+		KIND(CONNECT, connect)
+		KIND(ACCEPT, accept)
+		KIND(COUNT, count)
+		KIND(SHUTDOWN, shutdown)
+		KIND(OPTION, option)
+		KIND(DUP, dup)
+		KIND(CLOSE, close)
+		KIND(CLOSE_RANGE, close_range)
+		KIND(SEND_FD, send_fd)
+		KIND(DROPPED, dropped)
+#undef KIND
+	case PS_EXIT:
+		stock_finish(m, p);
+		return fold_exit(p, r);
+	case PS_CREDENTIALS:
+		p->uid = r->ev.credentials.uid;
+		return 0;
+	default: /* EXEC_FAILED: that it came is all it says; PAD, and what a newer shim may write */
+		return 0;
+	}
+}
+
+/* A later record of the process shows that an exec which was to leave it unseen has not happened. */
+static void exec_check(struct process *p, const struct ps_event *ev)
+{
+	const struct process_node *n = process_node(p);
+
+	if (n->exec == NULL || ev->kind == PS_EXEC_CLOSES || ev->kind == PS_START)
+		return;
+	if (ev->kind == PS_EXEC_FAILED || ev->stamp > n->exec->stamp)
+		exec_forget(p);
+}
+
+static int fold(struct model *m, struct process *p, const struct record *r)
+{
+	struct process_node *n = process_node(p);
+	int err;
+
+	if (!n->own) {
+		n->own = true;
+		process_partly(p, 0);
+	}
+	/* A counter counts on in its old place: that says nothing of what the process did since. */
+	if (r->ev.kind == PS_COUNT)
+		return fold_count(m, p, r);
+	err = process_restore(m, p);
+	if (err < 0)
+		return err;
+	exec_check(p, &r->ev);
+	if (p->last < r->ev.stamp)
+		p->last = r->ev.stamp;
+	return fold_kind(m, p, r);
+}
+
+/*
+ * A process announces itself by a START, or by a BORN if no hook saw the fork.  Any other record of
+ * an unknown one is read ahead of its parent's FORK, which was written before it: the chunks are
+ * read one after the other while both write on.
+ */
+static bool announces(const struct ps_event *ev)
+{
+	if (ev->kind == PS_START)
+		return ev->start.parent == 0 || (ev->flags & PS_F_UNSEEN);
+	return ev->kind == PS_BORN && (ev->flags & PS_F_UNSEEN);
+}
+
+static int orphan_add(struct model *m, const struct record *r)
+{
+	struct orphan *o;
+
+	HASH_FIND(hh, m->orphans, &r->ev.process, sizeof(r->ev.process), o);
+	if (o == NULL) {
+		o = calloc(1, sizeof(*o));
+		if (o == NULL)
+			return -ENOMEM;
+		o->id = r->ev.process;
+		HASH_ADD(hh, m->orphans, id, sizeof(o->id), o);
+		if (o->hh.tbl == NULL) {
+			free(o);
+			return -ENOMEM;
+		}
+	}
+	if (o->n == o->size) {
+		size_t size = o->size == 0 ? 8 : 2 * o->size;
+		struct record *records = realloc(o->records, size * sizeof(*records));
+
+		if (records == NULL)
+			return -ENOMEM;
+		o->records = records;
+		o->size = size;
+	}
+	o->records[o->n++] = *r;
+	return 0;
+}
+
+void orphan_release(struct model *m, uint64_t id)
+{
+	struct orphan *o;
+
+	HASH_FIND(hh, m->orphans, &id, sizeof(id), o);
+	if (o == NULL)
+		return;
+	HASH_DEL(m->orphans, o);
+	if (m->last_ready != NULL)
+		m->last_ready->ready_next = o;
+	else
+		m->ready = o;
+	m->last_ready = o;
+}
+
+uint64_t orphan_stamp(struct model *m, uint64_t id)
+{
+	struct orphan *o;
+
+	HASH_FIND(hh, m->orphans, &id, sizeof(id), o);
+	return o != NULL ? o->records[0].ev.stamp : 0;
+}
+
+static struct process *process_of(struct model *m, uint64_t id)
+{
+	if (m->recent == NULL || m->recent->id != id)
+		m->recent = model_process(m, id);
+	return m->recent;
+}
+
+static struct process *process_make(struct model *m, uint64_t id, uint64_t stamp)
+{
+	struct process *p = process_of(m, id);
+
+	return p != NULL ? p : process_new(m, id, stamp);
+}
+
+/* What becomes ready may make more so: a queue, not a recursion, since chains come from records. */
+int orphans_fold(struct model *m)
+{
+	int err = 0;
+
+	while (m->ready != NULL && err == 0) {
+		struct orphan *o = m->ready;
+
+		m->ready = o->ready_next;
+		if (m->ready == NULL)
+			m->last_ready = NULL;
+		for (size_t i = 0; i < o->n && err == 0; i++) {
+			struct process *p = process_make(m, o->id, o->records[i].ev.stamp);
+
+			err = p != NULL ? fold(m, p, &o->records[i]) : -ENOMEM;
+		}
+		orphan_free(o);
+	}
+	return err;
+}
+
+static int fold_record(struct model *m, const struct record *r)
+{
+	struct process *p;
+	int err;
+
+	if (r->ev.process == 0 || r->ev.kind == PS_NO_EVENT || r->ev.kind >= PS_KINDS || r->ev.kind == PS_PAD)
+		return 0;
+	p = process_of(m, r->ev.process);
+	if (p == NULL) {
+		if (!announces(&r->ev))
+			return orphan_add(m, r);
+		orphan_release(m, r->ev.process);
+		p = process_new(m, r->ev.process, r->ev.stamp);
+		if (p == NULL)
+			return -ENOMEM;
+	}
+	err = fold(m, p, r);
+	return err < 0 ? err : orphans_fold(m);
+}
+
+int model_add(struct model *m, const struct record *records, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = fold_record(m, &records[i]);
+	return err;
+}
+
+struct process *model_processes(struct model *m)
+{
+	return m->processes;
+}
+
+struct socket *model_sockets(struct model *m)
+{
+	return m->sockets;
+}
+
+struct failure *model_failures(struct model *m)
+{
+	return m->failures;
+}
+
+struct connection *model_connections(struct model *m)
+{
+	return m->connections;
+}
+
+struct process *model_process(struct model *m, uint64_t id)
+{
+	struct process *p;
+
+	HASH_FIND(hh, m->by_id, &id, sizeof(id), p);
+	return p;
+}
+
+const char *holder_how(const struct holder *h)
+{
+	static const char *const words[] = { "created",	 "bound",   "accepted",	 "forked",
+					     "received", "fetched", "inherited", "adopted" };
+	const struct socket_node *s = (const struct socket_node *)h->socket;
+
+	if (h->how == HOW_CREATED && s->bound_by == h->process)
+		return words[HOW_BOUND];
+	return words[h->how];
+}
+
+bool holder_live(const struct holder *h)
+{
+	return h->process->live && h->n_fds > 0;
+}

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Records of calls on sockets and descriptors.
+ */
+#include "model_private.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct endpoint address_of(const struct record *r, const struct ps_addr *addr)
+{
+	struct endpoint ep;
+
+	addr_unpack(addr, r->tail != NULL ? r->tail : "", r->tail != NULL ? r->tail_len : 0, &ep);
+	return ep;
+}
+
+static int failure_add(struct model *m, struct process *p, const struct record *r,
+		       const struct endpoint *asked, struct holder *stood_in_the_way)
+{
+	struct failure *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return -ENOMEM;
+	f->process = p;
+	f->stamp = r->ev.stamp;
+	f->kind = r->ev.kind;
+	f->error = r->ev.error;
+	f->fd = r->ev.fd;
+	if (asked != NULL)
+		f->asked = *asked;
+	f->stood_in_the_way = stood_in_the_way;
+	if (m->last_failure != NULL)
+		m->last_failure->next = f;
+	else
+		m->failures = f;
+	m->last_failure = f;
+	return 0;
+}
+
+/* Of a kind, where both sides know it. */
+static bool like(const struct socket *s, uint16_t family, uint16_t type)
+{
+	return (s->family == 0 || family == 0 || s->family == family) &&
+	       (s->type == 0 || type == 0 || s->type == type);
+}
+
+/*
+ * The socket that SET says fd is.  Without the cookie of what was there it may be the same, and is
+ * if the record says so, if it was to be found there by a stock, or if nobody knows the new cookie.
+ */
+static int socket_of_set(struct model *m, struct process *p, const struct record *r, struct socket **out)
+{
+	const struct ps_set *set = &r->ev.set;
+	struct fd_entry *e = table_find(&process_node(p)->table, r->ev.fd);
+	struct socket *there = e != NULL ? e->socket : NULL;
+	bool same = r->ev.flags & (PS_F_SAME | PS_F_STOCK);
+
+	if (there != NULL && there->cookie == 0 && e->stamp <= r->ev.stamp &&
+	    like(there, set->family, set->type) && (same || socket_by_cookie(m, set->cookie) == NULL))
+		return socket_identify(m, there, set->cookie, out);
+	*out = socket_make(m, set->cookie, r->ev.stamp);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+static enum road road_of_set(uint32_t flags)
+{
+	if (flags & PS_F_RECEIVED)
+		return ROAD_RECEIVED;
+	if (flags & PS_F_FETCHED)
+		return ROAD_FETCHED;
+	return flags & PS_F_STOCK ? ROAD_STOCK : ROAD_FOUND;
+}
+
+static int set_socket(struct model *m, struct process *p, const struct record *r)
+{
+	const struct ps_set *set = &r->ev.set;
+	struct socket *s;
+	int err = socket_of_set(m, p, r, &s);
+
+	if (err == 0)
+		err = socket_fill(m, s, set->family, set->type, set->protocol, set->inode);
+	if (err < 0)
+		return err;
+	socket_node(s)->scanned = false;
+	if (set->listening)
+		s->state = STATE_LISTEN;
+	return fd_put(m, p, r->ev.fd, r->ev.stamp, s, road_of_set(r->ev.flags), NULL);
+}
+
+int fold_set(struct model *m, struct process *p, const struct record *r)
+{
+	struct process_node *n = process_node(p);
+	bool unknown = r->ev.flags & PS_F_UNKNOWN;
+	int err;
+
+	if (unknown)
+		process_partly(p, PARTLY_BLIND);
+	if (unknown || r->ev.set.cookie == 0)
+		err = fd_put(m, p, r->ev.fd, r->ev.stamp, NULL, ROAD_FOUND, NULL);
+	else
+		err = set_socket(m, p, r);
+	if ((r->ev.flags & PS_F_STOCK) && n->stocking && --n->stock_left == 0)
+		stock_finish(m, p);
+	return err;
+}
+
+/* PS_F_SAME: told again, perhaps because the first record is about to be overwritten. */
+static int socket_of_socket(struct model *m, struct process *p, const struct record *r, struct socket **out)
+{
+	uint64_t cookie = r->ev.socket.cookie;
+
+	if (r->ev.flags & PS_F_SAME) {
+		int err = socket_at(m, p, r->ev.fd, cookie, r->ev.stamp, out);
+
+		if (err < 0 || *out != NULL)
+			return err;
+	}
+	*out = socket_make(m, cookie, r->ev.stamp);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+int fold_socket(struct model *m, struct process *p, const struct record *r)
+{
+	const struct ps_socket *e = &r->ev.socket;
+	bool known = e->cookie != 0 && socket_by_cookie(m, e->cookie) != NULL;
+	struct socket *s;
+	int err;
+
+	if (r->ev.error != 0)
+		return failure_add(m, p, r, NULL, NULL);
+	err = socket_of_socket(m, p, r, &s);
+	if (err == 0)
+		err = socket_fill(m, s, e->family, e->type, e->protocol, e->inode);
+	if (err < 0)
+		return err;
+	socket_node(s)->scanned = false;
+	if (e->pair && s->state == STATE_OPEN) {
+		s->pair = true;
+		s->state = STATE_CONNECTED;
+	}
+	if (!socket_node(s)->born) {
+		socket_node(s)->born = true;
+		s->created_by = p;
+		s->created = r->ev.stamp;
+	}
+	/* Known already and told again: whether fd is still it, the table knows better. */
+	if (known && (r->ev.flags & PS_F_SAME))
+		return 0;
+	return fd_put(m, p, r->ev.fd, r->ev.stamp, s, ROAD_CREATED, NULL);
+}
+
+int fold_bind(struct model *m, struct process *p, const struct record *r)
+{
+	struct endpoint asked = address_of(r, &r->ev.bind.address);
+	struct socket *s;
+	int err = socket_at(m, p, r->ev.fd, r->ev.bind.cookie, r->ev.stamp, &s);
+
+	if (err < 0)
+		return err;
+	if (r->ev.error != 0)
+		return failure_add(m, p, r, &asked,
+				   r->ev.error == EADDRINUSE && s != NULL ? bound_in_the_way(m, s, &asked)
+									  : NULL);
+	if (s == NULL)
+		return 0;
+	if (s->state == STATE_OPEN)
+		s->state = STATE_BOUND;
+	s->bound_at = r->ev.stamp;
+	socket_node(s)->bound_by = p;
+	return socket_set_local(m, s, &asked);
+}
+
+static bool has_name(const struct endpoint *ep)
+{
+	return ep->family != 0 && ep->port != 0;
+}
+
+int fold_local(struct model *m, struct process *p, const struct record *r)
+{
+	struct endpoint local = address_of(r, &r->ev.local.address);
+	struct socket *s;
+	int err = socket_at(m, p, r->ev.fd, r->ev.local.cookie, r->ev.stamp, &s);
+
+	if (err < 0 || s == NULL || local.family == 0)
+		return err;
+	if (s->state == STATE_OPEN && has_name(&local))
+		s->state = STATE_BOUND;
+	return socket_set_local(m, s, &local);
+}
+
+int fold_peer(struct model *m, struct process *p, const struct record *r)
+{
+	struct endpoint peer = address_of(r, &r->ev.peer.address);
+	struct socket *s;
+	int err = socket_at(m, p, r->ev.fd, r->ev.peer.cookie, r->ev.stamp, &s);
+
+	if (err < 0 || s == NULL || peer.family == 0)
+		return err;
+	s->peer = peer;
+	if (s->state != STATE_LISTEN)
+		s->state = STATE_CONNECTED;
+	return 0;
+}
+
+int fold_listen(struct model *m, struct process *p, const struct record *r)
+{
+	struct socket *s;
+	int err = socket_at(m, p, r->ev.fd, r->ev.listen.cookie, r->ev.stamp, &s);
+
+	if (err < 0)
+		return err;
+	if (r->ev.error != 0)
+		return failure_add(m, p, r, s != NULL ? &s->local : NULL,
+				   r->ev.error == EADDRINUSE && s != NULL ? bound_in_the_way(m, s, &s->local)
+									  : NULL);
+	if (s == NULL)
+		return 0;
+	s->state = STATE_LISTEN;
+	s->backlog = r->ev.listen.backlog;
+	return 0;
+}
+
+/* connect(2) with AF_UNSPEC; the kernel lets go of a name that it chose itself. */
+static int dissolve(struct model *m, struct socket *s)
+{
+	static const struct endpoint none;
+
+	s->peer = none;
+	if (s->state == STATE_CONNECTED)
+		s->state = s->bound_at != 0 ? STATE_BOUND : STATE_OPEN;
+	return s->bound_at != 0 ? 0 : socket_set_local(m, s, &none);
+}
+
+int fold_connect(struct model *m, struct process *p, const struct record *r)
+{
+	struct endpoint peer = address_of(r, &r->ev.connect.address);
+	struct socket *s;
+	int err = socket_at(m, p, r->ev.fd, r->ev.connect.cookie, r->ev.stamp, &s);
+
+	if (err < 0)
+		return err;
+	if (r->ev.error != 0 && r->ev.error != EINPROGRESS)
+		return failure_add(m, p, r, &peer, NULL);
+	if (s == NULL)
+		return 0;
+	if (peer.family == AF_UNSPEC)
+		return dissolve(m, s);
+	s->peer = peer;
+	s->state = STATE_CONNECTED;
+	return 0;
+}
+
+static int connection_add(struct model *m, struct process *p, struct socket *s, uint64_t opened)
+{
+	struct connection *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return -ENOMEM;
+	c->process = p;
+	c->listener = s->listener;
+	c->socket = s;
+	c->peer = s->peer;
+	c->opened = opened;
+	socket_node(s)->connection = c;
+	if (m->last_connection != NULL)
+		m->last_connection->next = c;
+	else
+		m->connections = c;
+	m->last_connection = c;
+	return 0;
+}
+
+int fold_accept(struct model *m, struct process *p, const struct record *r)
+{
+	struct socket *listener = NULL, *s;
+	struct fd_entry *e;
+	int err;
+
+	if (r->ev.accept.listener != 0) {
+		listener = socket_make(m, r->ev.accept.listener, r->ev.stamp);
+		if (listener == NULL)
+			return -ENOMEM;
+	}
+	if (r->ev.error != 0)
+		return failure_add(m, p, r, listener != NULL ? &listener->local : NULL, NULL);
+	s = socket_new(m, r->ev.stamp);
+	if (s == NULL)
+		return -ENOMEM;
+	s->listener = listener;
+	s->peer = address_of(r, &r->ev.accept.address);
+	s->state = STATE_CONNECTED;
+	s->created_by = p;
+	s->created = r->ev.stamp;
+	socket_node(s)->born = true;
+	if (listener != NULL) {
+		s->local = listener->local;
+		err = socket_fill(m, s, listener->family, listener->type, listener->protocol, 0);
+		if (err < 0)
+			return err;
+	}
+	err = connection_add(m, p, s, r->ev.stamp);
+	if (err == 0)
+		err = fd_put(m, p, r->ev.fd, r->ev.stamp, s, ROAD_ACCEPTED, NULL);
+	e = table_find(&process_node(p)->table, r->ev.fd);
+	if (err == 0 && e != NULL && e->socket != s) /* read late: it is gone already */
+		socket_node(s)->connection->closed = e->stamp;
+	return err;
+}
+
+/* A listening TCP socket that is shut for reading stops listening and stays bound; others stay as
+ * they are. */
+int fold_shutdown(struct model *m, struct process *p, const struct record *r)
+{
+	int32_t how = r->ev.shutdown.how;
+	struct socket *s;
+	int err = socket_at(m, p, r->ev.fd, r->ev.shutdown.cookie, r->ev.stamp, &s);
+
+	if (err == 0 && s != NULL && r->ev.error == 0 && (how == SHUT_RD || how == SHUT_RDWR) &&
+	    s->state == STATE_LISTEN && s->family != AF_UNIX)
+		s->state = STATE_BOUND;
+	return err;
+}
+
+int fold_option(struct model *m, struct process *p, const struct record *r)
+{
+	const struct ps_option *o = &r->ev.option;
+	struct socket *s;
+	int err = socket_at(m, p, r->ev.fd, o->cookie, r->ev.stamp, &s);
+
+	if (err < 0 || s == NULL || r->ev.error != 0)
+		return err;
+	if (o->level == SOL_SOCKET && o->name == SO_REUSEADDR)
+		s->reuseaddr = o->value != 0;
+	else if (o->level == SOL_SOCKET && o->name == SO_REUSEPORT)
+		s->reuseport = o->value != 0;
+	else if (o->level == IPPROTO_IPV6 && o->name == IPV6_V6ONLY)
+		socket_node(s)->v6only = o->value != 0;
+	return 0;
+}
+
+int fold_dup(struct model *m, struct process *p, const struct record *r)
+{
+	struct socket *s;
+	int err;
+
+	if (r->ev.error != 0)
+		return 0;
+	err = socket_at(m, p, r->ev.dup.from, r->ev.dup.cookie, r->ev.stamp, &s);
+	return err < 0 ? err : fd_put(m, p, r->ev.fd, r->ev.stamp, s, ROAD_FOUND, NULL);
+}
+
+int fold_close(struct model *m, struct process *p, const struct record *r)
+{
+	return fd_put(m, p, r->ev.fd, r->ev.stamp, NULL, ROAD_FOUND, NULL);
+}
+
+int fold_close_range(struct model *m, struct process *p, const struct record *r)
+{
+	const struct fd_table *t = &process_node(p)->table;
+	int err = 0;
+
+	if (r->ev.error != 0)
+		return 0;
+	for (uint32_t i = 0; i < t->size && err == 0; i++) {
+		const struct fd_entry *e = &t->slots[i];
+
+		if (e->fd >= 0 && (uint32_t)e->fd >= r->ev.close_range.first &&
+		    (uint32_t)e->fd <= r->ev.close_range.last)
+			err = fd_put(m, p, e->fd, r->ev.stamp, NULL, ROAD_FOUND, NULL);
+	}
+	return err;
+}
+
+int fold_send_fd(struct model *m, struct process *p, const struct record *r)
+{
+	struct socket *s;
+	struct socket_node *n;
+	int err = socket_at(m, p, r->ev.send_fd.passed, r->ev.send_fd.cookie, r->ev.stamp, &s);
+
+	if (err < 0 || s == NULL || r->ev.error != 0)
+		return err;
+	n = socket_node(s);
+	if (n->senders[0] != p) {
+		n->senders[1] = n->senders[0];
+		n->senders[0] = p;
+	}
+	return 0;
+}
+
+void count_apply(struct model *m, struct count *c)
+{
+	struct socket *s = socket_by_cookie(m, c->cookie);
+	struct holder *h = s != NULL ? holder_find(m, c->process, s) : NULL;
+
+	if (h == NULL)
+		return;
+	h->accepts += c->accepts - c->added_accepts;
+	h->empty_accepts += c->empty - c->added_empty;
+	c->added_accepts = c->accepts;
+	c->added_empty = c->empty;
+}
+
+int fold_count(struct model *m, struct process *p, const struct record *r)
+{
+	const struct ps_count *told = &r->ev.count;
+	struct count *c;
+
+	HASH_FIND(hh, m->counts, &r->place, sizeof(r->place), c);
+	if (c == NULL) {
+		c = calloc(1, sizeof(*c));
+		if (c == NULL)
+			return -ENOMEM;
+		c->place = r->place;
+		c->process = p;
+		c->cookie = told->cookie;
+		HASH_ADD(hh, m->counts, place, sizeof(c->place), c);
+		if (c->hh.tbl == NULL) {
+			free(c);
+			return -ENOMEM;
+		}
+	}
+	if (c->process != p || c->cookie != told->cookie)
+		return 0; /* a counter does not change its subject */
+	if (told->accepts > c->accepts)
+		c->accepts = told->accepts;
+	if (told->empty > c->empty)
+		c->empty = told->empty;
+	count_apply(m, c);
+	return 0;
+}

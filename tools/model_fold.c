@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Records of processes: how they come about, what image they run, what table they start with.
+ */
+#include "model_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/program.h"
+
+#define LINEAGE_MAX 65536 /* a parent chain longer than this is refused */
+#define COMM_MAX 15	  /* as the kernel cuts it */
+
+struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
+{
+	struct process_node *n = calloc(1, sizeof(*n));
+	struct process *p;
+
+	if (n == NULL)
+		return NULL;
+	p = &n->process;
+	p->id = id;
+	p->started = p->last = stamp;
+	p->covered = "preload";
+	HASH_ADD(hh, m->by_id, id, sizeof(p->id), p);
+	if (p->hh.tbl == NULL) {
+		free(n);
+		return NULL;
+	}
+	n->prev = m->last_process;
+	if (m->last_process != NULL)
+		m->last_process->next = p;
+	else
+		m->processes = p;
+	m->last_process = p;
+	return p;
+}
+
+static void image_free(struct image_node *n)
+{
+	if (!n->borrowed) {
+		free(n->image.exe);
+		free(n->image.comm);
+		free(n->image.argv);
+	}
+	free(n);
+}
+
+void process_free(struct process_node *n)
+{
+	struct image *next;
+
+	for (struct image *i = n->process.first_image; i != NULL; i = next) {
+		next = i->next;
+		image_free((struct image_node *)i);
+	}
+	exec_forget(&n->process);
+	free(n->table.slots);
+	free(n);
+}
+
+/* Out of the relation, as if it had never been. */
+static void process_bury(struct model *m, struct process *p)
+{
+	struct process_node *n = process_node(p);
+
+	while (p->holders != NULL)
+		holder_remove(m, p->holders);
+	HASH_DEL(m->by_id, p);
+	if (n->prev != NULL)
+		n->prev->next = p->next;
+	else
+		m->processes = p->next;
+	if (p->next != NULL)
+		process_node(p->next)->prev = n->prev;
+	else
+		m->last_process = n->prev;
+	p->next = NULL;
+	p->live = false;
+	if (m->recent == p)
+		m->recent = NULL;
+	n->grave = m->process_grave;
+	m->process_grave = n;
+}
+
+static void partly_text(struct process_node *n)
+{
+	static const struct {
+		uint32_t why;
+		const char *word;
+	} words[] = {
+		{ PARTLY_CHROOT, "chroot" },	  { PARTLY_NO_NEW_PRIVS, "no_new_privs" },
+		{ PARTLY_SECCOMP, "seccomp" },	  { PARTLY_NAMESPACE, "namespace" },
+		{ PARTLY_BLIND, "fds not read" },
+	};
+	size_t len = 0;
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (n->partly & words[i].why)
+			len += (size_t)snprintf(n->covered_text + len, sizeof(n->covered_text) - len, "%s%s",
+						len == 0 ? "partly: " : ", ", words[i].word);
+	}
+	if (n->lost > 0)
+		(void)snprintf(n->covered_text + len, sizeof(n->covered_text) - len, "%s%llu records lost",
+			       len == 0 ? "partly: " : ", ", (unsigned long long)n->lost);
+}
+
+/* What it is when its image does report. */
+static void covered_update(struct process *p)
+{
+	struct process_node *n = process_node(p);
+
+	p->covered = "preload";
+	if (n->partly == 0 && n->lost == 0)
+		return;
+	partly_text(n);
+	p->covered = n->covered_text;
+}
+
+void process_partly(struct process *p, uint32_t why)
+{
+	process_node(p)->partly |= why;
+	covered_update(p);
+}
+
+/* A parent chain must end: true if p is already above `parent`. */
+static bool above(const struct process *p, const struct process *parent)
+{
+	int i = 0;
+
+	for (; parent != NULL && i < LINEAGE_MAX; i++, parent = parent->parent) {
+		if (parent == p)
+			return true;
+	}
+	return i == LINEAGE_MAX;
+}
+
+static void set_parent(struct process *p, struct process *parent)
+{
+	if (p->parent != NULL || parent == NULL || parent == p)
+		return;
+	if (process_node(p)->is_parent && above(p, parent))
+		return;
+	p->parent = parent;
+	process_node(parent)->is_parent = true;
+}
+
+/* The process that a record names as another's parent: made up if no record of it was read. */
+static int parent_of_id(struct model *m, uint64_t id, uint64_t stamp, struct process **out)
+{
+	*out = NULL;
+	if (id == 0)
+		return 0;
+	*out = model_process(m, id);
+	if (*out != NULL)
+		return 0;
+	*out = process_new(m, id, stamp);
+	if (*out == NULL)
+		return -ENOMEM;
+	(*out)->covered = "no: no record of it was read";
+	return 0;
+}
+
+int process_set_pid(struct model *m, struct process *p, uint32_t pid)
+{
+	struct pid_entry *e;
+	pid_t key = (pid_t)pid;
+
+	if (key <= 0 || p->pid == key)
+		return 0;
+	p->pid = key;
+	HASH_FIND(hh, m->pids, &key, sizeof(key), e);
+	if (e == NULL) {
+		e = calloc(1, sizeof(*e));
+		if (e == NULL)
+			return -ENOMEM;
+		e->pid = key;
+		HASH_ADD(hh, m->pids, pid, sizeof(e->pid), e);
+		if (e->hh.tbl == NULL) {
+			free(e);
+			return -ENOMEM;
+		}
+	} else if (e->process->started > p->started) {
+		process_node(p)->replaced = true;
+		return 0;
+	} else if (e->process->pid == key) {
+		process_node(e->process)->replaced = true;
+	}
+	process_node(p)->replaced = false;
+	e->process = p;
+	return 0;
+}
+
+/* Images. */
+
+struct image_node *image_add(struct process *p, uint64_t stamp)
+{
+	struct image_node *n = calloc(1, sizeof(*n));
+
+	if (n == NULL)
+		return NULL;
+	n->image.since = stamp;
+	if (p->image != NULL)
+		p->image->next = &n->image;
+	else
+		p->first_image = &n->image;
+	p->image = &n->image;
+	return n;
+}
+
+/* The next NUL-terminated string of the tail, which may end without its NUL. */
+static char *take_string(const char **at, size_t *left)
+{
+	size_t len = *left > 0 ? strnlen(*at, *left) : 0;
+	char *s = strndup(*left > 0 ? *at : "", len);
+	size_t step = len < *left ? len + 1 : len;
+
+	if (step > 0)
+		*at += step;
+	*left -= step;
+	return s;
+}
+
+static int image_of_start(struct process *p, const struct record *r)
+{
+	struct image_node *n = image_add(p, r->ev.stamp);
+	const char *at = r->tail;
+	size_t left = r->tail != NULL ? r->tail_len : 0;
+	struct image *i;
+
+	if (n == NULL)
+		return -ENOMEM;
+	i = &n->image;
+	i->exe = take_string(&at, &left);
+	i->comm = take_string(&at, &left);
+	i->argv = malloc(left + 1);
+	if (i->exe == NULL || i->comm == NULL || i->argv == NULL)
+		return -ENOMEM;
+	if (left > 0)
+		memcpy(i->argv, at, left);
+	i->argv[left] = '\0';
+	i->argv_len = left > 0 && i->argv[left - 1] == '\0' ? left : left + (left > 0);
+	return 0;
+}
+
+int image_of_path(struct process *p, const char *path, uint64_t stamp, struct image_node **out)
+{
+	struct image_node *n = image_add(p, stamp);
+	const char *slash = strrchr(path, '/');
+
+	if (n == NULL)
+		return -ENOMEM;
+	n->image.exe = strdup(path);
+	n->image.comm = strndup(slash != NULL ? slash + 1 : path, COMM_MAX);
+	n->image.argv = strdup("");
+	if (out != NULL)
+		*out = n;
+	return n->image.exe != NULL && n->image.comm != NULL && n->image.argv != NULL ? 0 : -ENOMEM;
+}
+
+/* A forked child runs its parent's image; the strings stay the parent's, as long as the model. */
+static int image_of_parent(struct process *p, const struct process *parent, uint64_t stamp)
+{
+	struct image_node *n;
+
+	if (parent->image == NULL || p->image != NULL)
+		return 0;
+	n = image_add(p, stamp);
+	if (n == NULL)
+		return -ENOMEM;
+	n->borrowed = true;
+	n->image.exe = parent->image->exe;
+	n->image.comm = parent->image->comm;
+	n->image.argv = parent->image->argv;
+	n->image.argv_len = parent->image->argv_len;
+	return 0;
+}
+
+/* Undoing what settle showed. */
+
+static void undo_exec_image(struct model *m, struct process *p)
+{
+	struct process_node *n = process_node(p);
+	struct image *i = p->first_image;
+
+	if (n->exec_image == NULL)
+		return;
+	if (i == &n->exec_image->image) {
+		p->first_image = p->image = NULL;
+	} else {
+		while (i->next != &n->exec_image->image)
+			i = i->next;
+		i->next = NULL;
+		p->image = i;
+	}
+	n->exec_image->grave = m->image_grave; /* a child's image may have borrowed its strings */
+	m->image_grave = n->exec_image;
+	n->exec_image = NULL;
+	p->covered = n->covered_before;
+}
+
+int process_restore(struct model *m, struct process *p)
+{
+	struct process_node *n = process_node(p);
+	int err = 0;
+
+	n->dead = false;
+	undo_exec_image(m, p);
+	if (!n->overlaid)
+		return 0;
+	n->overlaid = false;
+	for (uint32_t i = 0; i < n->table.size && err == 0; i++) {
+		struct fd_entry *e = &n->table.slots[i];
+
+		if (e->fd >= 0 && e->socket != NULL)
+			err = holder_attach(m, e->holder, e->fd);
+	}
+	return err;
+}
+
+/* Taking stock. */
+
+void stock_finish(struct model *m, struct process *p)
+{
+	struct process_node *n = process_node(p);
+
+	if (!n->stocking)
+		return;
+	n->stocking = false;
+	for (uint32_t i = 0; i < n->table.size; i++) {
+		struct fd_entry *e = &n->table.slots[i];
+
+		if (e->fd < 0 || e->socket == NULL || e->stamp >= n->stock_stamp)
+			continue;
+		holder_detach(m, e->holder, e->fd, n->stock_stamp);
+		e->stamp = n->stock_stamp;
+		e->socket = NULL;
+		e->holder = NULL;
+	}
+}
+
+int fold_stock(struct model *m, struct process *p, const struct record *r)
+{
+	struct process_node *n = process_node(p);
+
+	stock_finish(m, p);
+	if (r->ev.stamp < n->stock_stamp)
+		return 0;
+	n->stocking = true;
+	n->stock_stamp = r->ev.stamp;
+	n->stock_left = r->ev.stock.sockets;
+	if (n->stock_left == 0)
+		stock_finish(m, p);
+	return 0;
+}
+
+/* exec. */
+
+void exec_forget(struct process *p)
+{
+	struct process_node *n = process_node(p);
+
+	if (n->exec == NULL)
+		return;
+	free(n->exec->path);
+	free(n->exec->closes);
+	free(n->exec);
+	n->exec = NULL;
+}
+
+int fold_exec(struct model *m, struct process *p, const struct record *r)
+{
+	struct process_node *n = process_node(p);
+	struct exec_try *t;
+
+	stock_finish(m, p);
+	exec_forget(p);
+	if (r->ev.exec.seen == PS_SEEN || r->ev.exec.seen == PS_SEEN_UNKNOWN ||
+	    r->ev.exec.seen >= PS_SEEN_COUNT)
+		return 0;
+	t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return -ENOMEM;
+	n->exec = t;
+	t->seen = r->ev.exec.seen;
+	t->stamp = r->ev.stamp;
+	t->path = strndup(r->tail != NULL ? r->tail : "", r->tail != NULL ? r->tail_len : 0);
+	return t->path != NULL ? 0 : -ENOMEM;
+}
+
+int fold_exec_closes(struct model *m, struct process *p, const struct record *r)
+{
+	struct exec_try *t = process_node(p)->exec;
+
+	if (t == NULL || r->ev.fd < 0)
+		return 0;
+	if (t->n_closes == t->size) {
+		size_t size = t->size == 0 ? 8 : 2 * t->size;
+		int32_t *closes = realloc(t->closes, size * sizeof(*closes));
+
+		if (closes == NULL)
+			return -ENOMEM;
+		t->closes = closes;
+		t->size = size;
+	}
+	t->closes[t->n_closes++] = r->ev.fd;
+	return 0;
+}
+
+static const char *base_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}
+
+/*
+ * A START after an exec of a program that was not expected to report: either it does report after
+ * all, or it ran unseen and then became one that does.
+ */
+static int exec_done(struct model *m, struct process *p, const struct record *start)
+{
+	struct exec_try *t = process_node(p)->exec;
+	char *exe;
+	int err = 0;
+
+	if (t == NULL)
+		return 0;
+	for (size_t i = 0; i < t->n_closes && err == 0; i++)
+		err = fd_put(m, p, t->closes[i], t->stamp, NULL, ROAD_FOUND, NULL);
+	exe = strndup(start->tail != NULL ? start->tail : "", start->tail != NULL ? start->tail_len : 0);
+	if (exe == NULL)
+		return -ENOMEM;
+	if (err == 0 && strcmp(base_of(exe), base_of(t->path)) != 0)
+		err = image_of_path(p, t->path, t->stamp, NULL);
+	free(exe);
+	exec_forget(p);
+	return err;
+}
+
+int fold_start(struct model *m, struct process *p, const struct record *r)
+{
+	const struct ps_start *s = &r->ev.start;
+	struct process *parent;
+	int err;
+
+	stock_finish(m, p);
+	err = parent_of_id(m, s->parent, r->ev.stamp, &parent);
+	if (err == 0)
+		err = exec_done(m, p, r);
+	if (err == 0)
+		err = image_of_start(p, r);
+	if (err == 0)
+		err = process_set_pid(m, p, s->pid);
+	if (err < 0)
+		return err;
+	if (p->parent == NULL && (r->ev.flags & PS_F_UNSEEN) && parent != NULL && parent != p)
+		p->parent_unseen = true;
+	set_parent(p, parent);
+	p->uid = s->uid;
+	if (s->start != 0)
+		p->start = s->start;
+	covered_update(p);
+	return 0;
+}
+
+/* fork. */
+
+/* One descriptor of the parent's, in the child. */
+static int fork_entry(struct model *m, struct process *child, const struct fd_entry *e,
+		      struct process *parent, uint64_t stamp)
+{
+	const struct process_node *n = process_node(child);
+	const struct fd_entry *there = table_find(&n->table, e->fd);
+
+	/* Newer than the fork; or records of the child were read before this one. */
+	if (e->stamp > stamp || (there != NULL && there->stamp > stamp))
+		return 0;
+	return fd_put(m, child, e->fd, stamp, e->socket, ROAD_FORKED, parent);
+}
+
+static int fork_table(struct model *m, struct process *child, struct process *parent, uint64_t stamp)
+{
+	struct fd_entry *list;
+	size_t n;
+	int err;
+
+	if (process_node(child)->stock_stamp > stamp)
+		return 0; /* read late: the child's own stock says it all */
+	err = table_sockets(&process_node(parent)->table, &list, &n);
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = fork_entry(m, child, &list[i], parent, stamp);
+	free(list);
+	return err;
+}
+
+static int fork_child(struct model *m, struct process *parent, uint64_t id, uint64_t stamp,
+		      struct process **out)
+{
+	struct process *child = model_process(m, id);
+	int err;
+
+	*out = NULL;
+	if (child == parent || id == 0)
+		return 0;
+	if (child == NULL) {
+		child = process_new(m, id, stamp);
+		if (child == NULL)
+			return -ENOMEM;
+		child->uid = parent->uid;
+	} else if (process_node(child)->forked || (process_node(child)->own && child->parent != parent)) {
+		return 0;
+	}
+	err = process_restore(m, child);
+	if (err < 0)
+		return err;
+	process_node(child)->forked = true;
+	if (stamp < child->started)
+		child->started = stamp;
+	process_partly(child, process_node(parent)->partly & ~(uint32_t)PARTLY_BLIND);
+	set_parent(child, parent);
+	*out = child;
+	err = image_of_parent(child, parent, stamp);
+	return err < 0 ? err : fork_table(m, child, parent, stamp);
+}
+
+int fold_fork(struct model *m, struct process *p, const struct record *r)
+{
+	struct process *child;
+	int err;
+
+	stock_finish(m, p);
+	err = fork_child(m, p, r->ev.fork.child, r->ev.stamp, &child);
+	if (err == 0)
+		orphan_release(m, r->ev.fork.child);
+	return err;
+}
+
+/* The FORK is lost: better late than no table, and not later than what the child did with it. */
+static int forked_for_fork(struct model *m, struct process *p, const struct record *r)
+{
+	struct record fork = *r;
+	uint64_t first = orphan_stamp(m, r->ev.forked.child);
+
+	if (first != 0 && first < fork.ev.stamp)
+		fork.ev.stamp = first;
+	return fold_fork(m, p, &fork);
+}
+
+int fold_forked(struct model *m, struct process *p, const struct record *r)
+{
+	struct process *child = model_process(m, r->ev.forked.child);
+	struct process_node *n;
+	int err = 0;
+
+	if (child == NULL && r->ev.error == 0)
+		err = forked_for_fork(m, p, r);
+	if (err < 0)
+		return err;
+	child = model_process(m, r->ev.forked.child);
+	if (child == NULL || child == p || child->parent != p)
+		return 0;
+	n = process_node(child);
+	if (r->ev.error != 0) {
+		if (n->forked && !n->own && !n->is_parent)
+			process_bury(m, child);
+		return 0;
+	}
+	if (child->last < r->ev.stamp)
+		child->last = r->ev.stamp;
+	err = process_restore(m, child);
+	return err < 0 || child->pid != 0 ? err : process_set_pid(m, child, r->ev.forked.pid);
+}
+
+int fold_born(struct model *m, struct process *p, const struct record *r)
+{
+	const struct ps_born *b = &r->ev.born;
+	struct process *parent;
+	int err = parent_of_id(m, b->parent, r->ev.stamp, &parent);
+
+	if (err < 0)
+		return err;
+	p->uid = b->uid;
+	if (!process_node(p)->forked && parent != NULL && parent != p) {
+		p->parent_unseen = (r->ev.flags & PS_F_UNSEEN) != 0;
+		set_parent(p, parent);
+		err = image_of_parent(p, parent, r->ev.stamp);
+	}
+	return err < 0 ? err : process_set_pid(m, p, b->pid);
+}
+
+int fold_sandbox(struct model *m, struct process *p, const struct record *r)
+{
+	uint32_t what = r->ev.sandbox.what;
+
+	if (what >= PS_SANDBOX_CHROOT && what <= PS_SANDBOX_NAMESPACE)
+		process_partly(p, 1u << what);
+	return 0;
+}
+
+int fold_dropped(struct model *m, struct process *p, const struct record *r)
+{
+	stock_finish(m, p);
+	process_node(p)->lost += r->ev.dropped.records;
+	process_partly(p, 0);
+	return 0;
+}

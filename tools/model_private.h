@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_MODEL_PRIVATE_H
+#define PORTSHIM_MODEL_PRIVATE_H
+
+/*
+ * What the model's own files share.  Each public struct is the first member of a node with what
+ * only the fold needs.  Objects are never freed before the model: what is taken out of the relation
+ * (the child of a fork that failed, a socket found to be another one) goes to a grave, since a
+ * failure or a holder elsewhere may still point to it.
+ *
+ * Functions that can fail return 0 or -ENOMEM; nothing here trusts a record.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* An allocation that fails leaves the element out of the hash, with hh.tbl NULL, instead of exiting. */
+#define HASH_NONFATAL_OOM 1
+#define HASH_FUNCTION(key, len, value) ((value) = model_hash((key), (len)))
+unsigned model_hash(const void *key, size_t len);
+
+#include "model.h"
+
+/* The last news of a descriptor. */
+struct fd_entry {
+	int32_t fd;	       /* -1: slot not used */
+	uint64_t stamp;	       /* of the record that said so: an older one, read late, changes nothing */
+	struct socket *socket; /* NULL: no socket */
+	struct holder *holder;
+};
+
+/* Open addressing by fd.  Entries are never taken out, so that their stamps stay. */
+struct fd_table {
+	struct fd_entry *slots;
+	uint32_t size; /* 0 or a power of two */
+	uint32_t used;
+};
+
+struct image_node {
+	struct image image;
+	bool borrowed; /* the strings are those of the parent's image */
+	struct image_node *grave;
+};
+
+struct holder_node {
+	struct holder holder;
+	struct holder *prev_of_process, *prev_of_socket;
+	int32_t one;   /* fds points here while there is but one */
+	uint32_t size; /* of fds */
+	struct holder_node *grave;
+};
+
+struct socket_node {
+	struct socket socket;
+	struct socket *prev;
+	uint64_t first_seen;
+	uint32_t held; /* holders with an fd on it */
+	bool born;     /* a record told how it was made: it cannot turn out to be another */
+	bool scanned;  /* known from /proc only */
+	bool v6only;
+	struct process *bound_by;
+	struct process *senders[2]; /* the last two different ones */
+	struct connection *connection;
+	const char *proto, *type;   /* as words */
+	char *odd_proto, *odd_type; /* owned: where the word is a number */
+	struct bucket *bucket;	    /* of the index of bound endpoints, NULL: not in it */
+	struct socket_node *bucket_next, *bucket_prev;
+	struct socket_node *grave;
+	UT_hash_handle hh_inode; /* while /proc is scanned */
+};
+
+/* An exec of a program that will not report: done, unless a later record says that it failed. */
+struct exec_try {
+	uint32_t seen;
+	uint64_t stamp;
+	char *path;
+	int32_t *closes;
+	size_t n_closes, size;
+};
+
+/* Why a process is covered in part. */
+enum partly {
+	PARTLY_CHROOT = 1u << PS_SANDBOX_CHROOT,
+	PARTLY_NO_NEW_PRIVS = 1u << PS_SANDBOX_NO_NEW_PRIVS,
+	PARTLY_SECCOMP = 1u << PS_SANDBOX_SECCOMP,
+	PARTLY_NAMESPACE = 1u << PS_SANDBOX_NAMESPACE,
+	PARTLY_BLIND = 1u << 8, /* a descriptor could not be looked at */
+};
+
+struct process_node {
+	struct process process;
+	struct process *prev;
+	struct fd_table table;
+	bool own;	/* has records of its own */
+	bool forked;	/* made by a FORK record */
+	bool is_parent; /* another process names it */
+	bool replaced;	/* its pid belongs to a later process of the record */
+	bool dead;	/* found so by settle; a new record revives it */
+	bool overlaid;	/* settle took fds from its holders that the table still has */
+	struct exec_try *exec;
+	struct image_node *exec_image; /* added by settle for `exec` */
+	const char *covered_before;    /* that image */
+	bool stocking;		       /* STOCK came, its SETs are on their way */
+	uint64_t stock_stamp;	       /* of the last STOCK */
+	uint32_t stock_left;
+	uint32_t partly; /* enum partly */
+	uint64_t lost;	 /* records */
+	char covered_text[128];
+	struct process_node *grave;
+};
+
+/* A COUNT record, by its place. */
+struct count {
+	uint64_t place;
+	struct process *process;
+	uint64_t cookie;
+	uint64_t accepts, empty;	     /* told */
+	uint64_t added_accepts, added_empty; /* of those, what the holder has got */
+	UT_hash_handle hh;
+};
+
+struct pid_entry {
+	pid_t pid;
+	struct process *process; /* the latest */
+	UT_hash_handle hh;
+};
+
+/* Records of a process whose FORK has not been read yet, though it must have been written before. */
+struct orphan {
+	uint64_t id;
+	struct record *records;
+	size_t n, size;
+	struct orphan *ready_next;
+	UT_hash_handle hh;
+};
+
+struct bucket;
+
+struct model {
+	struct process *by_id, *processes, *last_process;
+	struct process *recent; /* of the last record */
+	struct socket *by_cookie, *sockets, *last_socket;
+	struct socket_node *by_inode;
+	struct holder *holders; /* the newest of each (process, socket) */
+	struct failure *failures, *last_failure;
+	struct connection *connections, *last_connection;
+	struct count *counts;
+	struct pid_entry *pids;
+	struct bucket *buckets;
+	struct orphan *orphans, *ready, *last_ready;
+	struct process_node *process_grave;
+	struct socket_node *socket_grave;
+	struct holder_node *holder_grave;
+	struct image_node *image_grave;
+};
+
+static inline struct process_node *process_node(struct process *p)
+{
+	return (struct process_node *)p;
+}
+
+static inline struct socket_node *socket_node(struct socket *s)
+{
+	return (struct socket_node *)s;
+}
+
+static inline struct holder_node *holder_node(struct holder *h)
+{
+	return (struct holder_node *)h;
+}
+
+/* How a process came by a socket, as far as the record at hand says. */
+enum road {
+	ROAD_CREATED,
+	ROAD_ACCEPTED,
+	ROAD_FORKED, /* `from` is given */
+	ROAD_RECEIVED,
+	ROAD_FETCHED,
+	ROAD_STOCK,   /* found there */
+	ROAD_FOUND,   /* appeared without a record of its making */
+	ROAD_SCANNED, /* found in /proc */
+};
+
+/* model_table.c: descriptors and holders. */
+
+struct fd_entry *table_find(const struct fd_table *t, int32_t fd); /* NULL: no news of it */
+struct fd_entry *table_slot(struct fd_table *t, int32_t fd);	   /* makes one; NULL: no memory */
+/* Entries with a socket, ascending by fd; *out is the caller's to free, NULL if there are none. */
+int table_sockets(const struct fd_table *t, struct fd_entry **out, size_t *n);
+
+/* fd is now `s` (NULL: no socket), unless newer news of it is there. */
+int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struct socket *s, enum road road,
+	   struct process *from);
+
+struct holder *holder_find(struct model *m, const struct process *p, const struct socket *s);
+int holder_attach(struct model *m, struct holder *h, int32_t fd);
+void holder_detach(struct model *m, struct holder *h, int32_t fd, uint64_t stamp);
+void holder_remove(struct model *m, struct holder *h); /* out of the relation, as if never made */
+int holder_move(struct model *m, struct holder *h, struct socket *to);
+
+/* Who else has it, or had it; NULL: nobody. */
+struct process *holder_other(struct socket *s, const struct process *p);
+
+/* model_socket.c: sockets and their names. */
+
+struct socket *socket_new(struct model *m, uint64_t stamp);		      /* NULL: no memory */
+struct socket *socket_by_cookie(struct model *m, uint64_t cookie);	      /* NULL: unknown */
+struct socket *socket_make(struct model *m, uint64_t cookie, uint64_t stamp); /* find or create */
+void socket_bury(struct model *m, struct socket *s);			      /* has no holder (any more) */
+void socket_free(struct socket_node *n);
+
+/* Fills in what was not known. */
+int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t type, uint16_t protocol,
+		uint64_t inode);
+/* s, which has no cookie, is the one with this cookie.  *out: the one to go on with. */
+int socket_identify(struct model *m, struct socket *s, uint64_t cookie, struct socket **out);
+/* The socket that a record of p about fd and cookie means; *out NULL if nothing is known. */
+int socket_at(struct model *m, struct process *p, int32_t fd, uint64_t cookie, uint64_t stamp,
+	      struct socket **out);
+int socket_set_local(struct model *m, struct socket *s, const struct endpoint *local);
+
+/* model_bound.c: the index of bound endpoints. */
+
+int bound_update(struct model *m, struct socket *s); /* after a change of name, kind or holders */
+struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct endpoint *asked);
+void bound_free(struct model *m);
+
+/* model_fold.c, model_call.c: one handler a kind. */
+
+int fold_start(struct model *m, struct process *p, const struct record *r);
+int fold_fork(struct model *m, struct process *p, const struct record *r);
+int fold_forked(struct model *m, struct process *p, const struct record *r);
+int fold_born(struct model *m, struct process *p, const struct record *r);
+int fold_exec(struct model *m, struct process *p, const struct record *r);
+int fold_exec_closes(struct model *m, struct process *p, const struct record *r);
+int fold_stock(struct model *m, struct process *p, const struct record *r);
+int fold_sandbox(struct model *m, struct process *p, const struct record *r);
+int fold_dropped(struct model *m, struct process *p, const struct record *r);
+
+int fold_set(struct model *m, struct process *p, const struct record *r);
+int fold_socket(struct model *m, struct process *p, const struct record *r);
+int fold_bind(struct model *m, struct process *p, const struct record *r);
+int fold_local(struct model *m, struct process *p, const struct record *r);
+int fold_peer(struct model *m, struct process *p, const struct record *r);
+int fold_listen(struct model *m, struct process *p, const struct record *r);
+int fold_connect(struct model *m, struct process *p, const struct record *r);
+int fold_accept(struct model *m, struct process *p, const struct record *r);
+int fold_shutdown(struct model *m, struct process *p, const struct record *r);
+int fold_option(struct model *m, struct process *p, const struct record *r);
+int fold_dup(struct model *m, struct process *p, const struct record *r);
+int fold_close(struct model *m, struct process *p, const struct record *r);
+int fold_close_range(struct model *m, struct process *p, const struct record *r);
+int fold_send_fd(struct model *m, struct process *p, const struct record *r);
+int fold_count(struct model *m, struct process *p, const struct record *r);
+
+/* Gives a holder what was counted and not given yet. */
+void count_apply(struct model *m, struct count *c);
+
+/* model_fold.c: processes. */
+
+struct process *process_new(struct model *m, uint64_t id, uint64_t stamp); /* NULL: no memory */
+void process_free(struct process_node *n);
+void process_partly(struct process *p, uint32_t why);
+int process_set_pid(struct model *m, struct process *p, uint32_t pid);
+/* Undoes what settle showed of it: a record came. */
+int process_restore(struct model *m, struct process *p);
+void stock_finish(struct model *m, struct process *p);
+struct image_node *image_add(struct process *p, uint64_t stamp); /* empty; NULL: no memory */
+int image_of_path(struct process *p, const char *path, uint64_t stamp, struct image_node **out);
+void exec_forget(struct process *p);
+
+/* model.c: what waits for the FORK of its process. */
+
+void orphan_release(struct model *m, uint64_t id);   /* it waits no more */
+int orphans_fold(struct model *m);		     /* folds what was released */
+uint64_t orphan_stamp(struct model *m, uint64_t id); /* of the first that waits; 0: none */
+
+#endif

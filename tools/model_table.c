@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Descriptors and holders.  The table of a process says which socket each fd is, with the stamp of
+ * that news; a holder lists the fds of one process on one socket and is made from the tables alone.
+ */
+#include "model_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE_MIN 8u
+#define ANCESTORS_MAX 256 /* the chain comes from records */
+
+unsigned model_hash(const void *key, size_t len)
+{
+	const unsigned char *bytes = key;
+	uint64_t h = len;
+
+	for (; len > 0;) {
+		size_t n = len < sizeof(uint64_t) ? len : sizeof(uint64_t);
+		uint64_t word = 0;
+
+		memcpy(&word, bytes, n);
+		h = (h ^ word) * 0x9e3779b97f4a7c15ull;
+		h ^= h >> 32;
+		bytes += n;
+		len -= n;
+	}
+	return (unsigned)h;
+}
+
+/* The slot of fd, or the free one where it belongs. */
+static struct fd_entry *table_probe(const struct fd_table *t, int32_t fd)
+{
+	uint32_t i = ((uint32_t)fd * 0x9e3779b1u) >> 7;
+
+	for (;; i++) {
+		struct fd_entry *e = &t->slots[i & (t->size - 1)];
+
+		if (e->fd == fd || e->fd == -1)
+			return e;
+	}
+}
+
+struct fd_entry *table_find(const struct fd_table *t, int32_t fd)
+{
+	struct fd_entry *e;
+
+	if (t->size == 0 || fd < 0)
+		return NULL;
+	e = table_probe(t, fd);
+	return e->fd == fd ? e : NULL;
+}
+
+static int table_grow(struct fd_table *t)
+{
+	struct fd_table wider = { .size = t->size == 0 ? TABLE_MIN : t->size * 2, .used = t->used };
+
+	wider.slots = calloc(wider.size, sizeof(*wider.slots));
+	if (wider.slots == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < wider.size; i++)
+		wider.slots[i].fd = -1;
+	for (uint32_t i = 0; i < t->size; i++) {
+		if (t->slots[i].fd >= 0)
+			*table_probe(&wider, t->slots[i].fd) = t->slots[i];
+	}
+	free(t->slots);
+	*t = wider;
+	return 0;
+}
+
+struct fd_entry *table_slot(struct fd_table *t, int32_t fd)
+{
+	struct fd_entry *e = table_find(t, fd);
+
+	if (e != NULL)
+		return e;
+	if (t->used + 1 > t->size - t->size / 4 && table_grow(t) < 0)
+		return NULL;
+	e = table_probe(t, fd);
+	*e = (struct fd_entry){ .fd = fd };
+	t->used++;
+	return e;
+}
+
+static int by_fd(const void *a, const void *b)
+{
+	const struct fd_entry *x = a, *y = b;
+
+	return x->fd < y->fd ? -1 : x->fd > y->fd;
+}
+
+int table_sockets(const struct fd_table *t, struct fd_entry **out, size_t *n)
+{
+	struct fd_entry *list;
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < t->size; i++)
+		count += t->slots[i].fd >= 0 && t->slots[i].socket != NULL;
+	*out = NULL;
+	*n = 0;
+	if (count == 0)
+		return 0;
+	list = malloc(count * sizeof(*list));
+	if (list == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < t->size; i++) {
+		if (t->slots[i].fd >= 0 && t->slots[i].socket != NULL)
+			list[(*n)++] = t->slots[i];
+	}
+	qsort(list, count, sizeof(*list), by_fd);
+	*out = list;
+	return 0;
+}
+
+/* Both lists are in order of `since`.  Records come in that order, so the walk is short; unknown
+ * times (0) go to the front without one. */
+static void link_of_socket(struct holder *h)
+{
+	struct socket *s = h->socket;
+	struct holder *before = h->since == 0 ? NULL : s->last_holder;
+
+	while (before != NULL && before->since > h->since)
+		before = holder_node(before)->prev_of_socket;
+	h->next_of_socket = before != NULL ? before->next_of_socket : s->holders;
+	holder_node(h)->prev_of_socket = before;
+	if (before != NULL)
+		before->next_of_socket = h;
+	else
+		s->holders = h;
+	if (h->next_of_socket != NULL)
+		holder_node(h->next_of_socket)->prev_of_socket = h;
+	else
+		s->last_holder = h;
+}
+
+static void link_of_process(struct holder *h)
+{
+	struct process *p = h->process;
+	struct holder *before = h->since == 0 ? NULL : p->last_holder;
+
+	while (before != NULL && before->since > h->since)
+		before = holder_node(before)->prev_of_process;
+	h->next_of_process = before != NULL ? before->next_of_process : p->holders;
+	holder_node(h)->prev_of_process = before;
+	if (before != NULL)
+		before->next_of_process = h;
+	else
+		p->holders = h;
+	if (h->next_of_process != NULL)
+		holder_node(h->next_of_process)->prev_of_process = h;
+	else
+		p->last_holder = h;
+}
+
+static void unlink_of_socket(struct holder *h)
+{
+	struct holder *before = holder_node(h)->prev_of_socket;
+
+	if (before != NULL)
+		before->next_of_socket = h->next_of_socket;
+	else
+		h->socket->holders = h->next_of_socket;
+	if (h->next_of_socket != NULL)
+		holder_node(h->next_of_socket)->prev_of_socket = before;
+	else
+		h->socket->last_holder = before;
+}
+
+static void unlink_of_process(struct holder *h)
+{
+	struct holder *before = holder_node(h)->prev_of_process;
+
+	if (before != NULL)
+		before->next_of_process = h->next_of_process;
+	else
+		h->process->holders = h->next_of_process;
+	if (h->next_of_process != NULL)
+		holder_node(h->next_of_process)->prev_of_process = before;
+	else
+		h->process->last_holder = before;
+}
+
+struct holder *holder_find(struct model *m, const struct process *p, const struct socket *s)
+{
+	const void *key[2] = { p, s };
+	struct holder *h;
+
+	if (s->holders == NULL)
+		return NULL;
+	HASH_FIND(hh, m->holders, key, sizeof(key), h);
+	return h;
+}
+
+_Static_assert(offsetof(struct holder, socket) == offsetof(struct holder, process) + sizeof(void *),
+	       "process and socket are the key of a holder");
+
+/* The newest of its process and socket replaces the one before, if there is one. */
+static int holder_hash(struct model *m, struct holder *h, struct holder *before)
+{
+	if (before != NULL)
+		HASH_DEL(m->holders, before);
+	HASH_ADD(hh, m->holders, process, 2 * sizeof(void *), h);
+	return h->hh.tbl != NULL ? 0 : -ENOMEM;
+}
+
+static void holder_unhash(struct model *m, struct holder *h)
+{
+	if (holder_find(m, h->process, h->socket) == h)
+		HASH_DEL(m->holders, h);
+}
+
+/* How many processes have an fd on a socket decides whether its endpoint is taken. */
+static int socket_held(struct model *m, struct socket *s, bool more)
+{
+	struct socket_node *n = socket_node(s);
+
+	n->held += more ? 1 : -1u;
+	return n->held == (more ? 1 : 0) ? bound_update(m, s) : 0;
+}
+
+static void connection_of_holder(const struct holder *h, uint64_t closed)
+{
+	struct connection *c = socket_node(h->socket)->connection;
+
+	if (c != NULL && c->process == h->process)
+		c->closed = closed;
+}
+
+static int holder_room(struct holder_node *n)
+{
+	struct holder *h = &n->holder;
+	int32_t *fds;
+
+	if (n->size == 0) {
+		h->fds = &n->one;
+		n->size = 1;
+	}
+	if (h->n_fds < n->size)
+		return 0;
+	fds = malloc(2 * (size_t)n->size * sizeof(*fds));
+	if (fds == NULL)
+		return -ENOMEM;
+	memcpy(fds, h->fds, h->n_fds * sizeof(*fds));
+	if (h->fds != &n->one)
+		free(h->fds);
+	h->fds = fds;
+	n->size *= 2;
+	return 0;
+}
+
+/* Where fd is, or belongs. */
+static size_t holder_place(const struct holder *h, int32_t fd)
+{
+	size_t low = 0, high = h->n_fds;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (h->fds[middle] < fd)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+int holder_attach(struct model *m, struct holder *h, int32_t fd)
+{
+	size_t at = holder_place(h, fd);
+
+	if (at < h->n_fds && h->fds[at] == fd)
+		return 0;
+	if (holder_room(holder_node(h)) < 0)
+		return -ENOMEM;
+	memmove(h->fds + at + 1, h->fds + at, (h->n_fds - at) * sizeof(*h->fds));
+	h->fds[at] = fd;
+	if (h->n_fds++ > 0)
+		return 0;
+	h->until = 0;
+	connection_of_holder(h, 0);
+	return socket_held(m, h->socket, true);
+}
+
+void holder_detach(struct model *m, struct holder *h, int32_t fd, uint64_t stamp)
+{
+	size_t at = holder_place(h, fd);
+
+	if (at == h->n_fds || h->fds[at] != fd)
+		return;
+	memmove(h->fds + at, h->fds + at + 1, (h->n_fds - at - 1) * sizeof(*h->fds));
+	if (--h->n_fds > 0)
+		return;
+	h->until = stamp;
+	connection_of_holder(h, stamp);
+	(void)socket_held(m, h->socket, false); /* taking out needs no memory */
+}
+
+void holder_remove(struct model *m, struct holder *h)
+{
+	if (h->n_fds > 0)
+		(void)socket_held(m, h->socket, false);
+	h->n_fds = 0;
+	holder_unhash(m, h);
+	unlink_of_process(h);
+	unlink_of_socket(h);
+	holder_node(h)->grave = m->holder_grave;
+	m->holder_grave = holder_node(h);
+}
+
+/* Two holders of one process turn out to be of one socket: the first road wins. */
+static int holder_join(struct model *m, struct holder *h, struct holder *into)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < h->n_fds && err == 0; i++)
+		err = holder_attach(m, into, h->fds[i]);
+	into->accepts += h->accepts;
+	into->empty_accepts += h->empty_accepts;
+	if (into->n_fds == 0 && into->until < h->until)
+		into->until = h->until;
+	if (h->since < into->since) {
+		unlink_of_process(into);
+		unlink_of_socket(into);
+		into->since = h->since;
+		into->how = h->how;
+		into->from = h->from;
+		link_of_process(into);
+		link_of_socket(into);
+	}
+	return err;
+}
+
+int holder_move(struct model *m, struct holder *h, struct socket *to)
+{
+	struct process_node *p = process_node(h->process);
+	struct holder *there = holder_find(m, h->process, to);
+	bool newest = holder_find(m, h->process, h->socket) == h;
+	struct holder *target = newest && there != NULL ? there : h;
+	int err = 0;
+
+	for (size_t i = 0; i < h->n_fds; i++) {
+		struct fd_entry *e = table_find(&p->table, h->fds[i]);
+
+		if (e != NULL && e->holder == h) {
+			e->socket = to;
+			e->holder = target;
+		}
+	}
+	if (target == there) {
+		err = holder_join(m, h, there);
+		holder_remove(m, h);
+		h->socket = to; /* where a failure still points to it */
+		return err;
+	}
+	holder_unhash(m, h);
+	unlink_of_socket(h);
+	if (h->n_fds > 0)
+		(void)socket_held(m, h->socket, false);
+	h->socket = to;
+	link_of_socket(h);
+	if (newest)
+		err = holder_hash(m, h, NULL);
+	if (h->n_fds > 0 && err == 0)
+		err = socket_held(m, to, true);
+	return err;
+}
+
+/* A forked child that neither its parent nor itself has confirmed: fork may still fail. */
+static bool unborn(const struct process *p)
+{
+	const struct process_node *n = (const struct process_node *)p;
+
+	return n->forked && !n->own && p->pid == 0;
+}
+
+struct process *holder_other(struct socket *s, const struct process *p)
+{
+	struct process *had = NULL;
+
+	for (struct holder *h = s->holders; h != NULL; h = h->next_of_socket) {
+		if (h->process == p || unborn(h->process))
+			continue;
+		if (h->n_fds > 0)
+			return h->process;
+		if (had == NULL)
+			had = h->process;
+	}
+	return had;
+}
+
+static struct process *ancestor_with(struct model *m, struct process *p, struct socket *s)
+{
+	struct process *a = p->parent;
+
+	for (int i = 0; a != NULL && i < ANCESTORS_MAX; i++, a = a->parent) {
+		if (holder_find(m, a, s) != NULL)
+			return a;
+	}
+	return NULL;
+}
+
+/* Who passed it: the last one to send it but p itself, if there is another. */
+static struct process *sender_of(struct socket *s, struct process *p)
+{
+	struct socket_node *n = socket_node(s);
+
+	if (n->senders[0] != NULL && n->senders[0] != p)
+		return n->senders[0];
+	if (n->senders[1] != NULL)
+		return n->senders[1];
+	return n->senders[0] != NULL ? p : holder_other(s, p);
+}
+
+static bool shares_port(struct process *p, const struct socket *s)
+{
+	for (struct holder *h = p->last_holder; h != NULL; h = holder_node(h)->prev_of_process) {
+		const struct socket *l = h->socket;
+
+		if (h->n_fds > 0 && l != s && l->state == STATE_LISTEN && l->type == s->type &&
+		    l->local.family != 0 && l->local.family == s->local.family &&
+		    l->local.port == s->local.port &&
+		    (s->local.family != AF_UNIX || memcmp(l->local.name, s->local.name, s->local.port) == 0))
+			return true;
+	}
+	return false;
+}
+
+/* The road of a socket that is simply there. */
+static void road_found(struct model *m, struct holder *h, enum road road)
+{
+	struct process *p = h->process;
+	struct socket *s = h->socket;
+
+	h->from = ancestor_with(m, p, s);
+	h->how = HOW_FORKED;
+	if (h->from != NULL)
+		return;
+	h->from = holder_other(s, p);
+	h->how = HOW_INHERITED;
+	if (h->from != NULL || road == ROAD_STOCK)
+		return;
+	h->how = road == ROAD_SCANNED && s->state == STATE_CONNECTED && shares_port(p, s) ? HOW_ACCEPTED
+											  : HOW_CREATED;
+	if (s->created_by == NULL)
+		s->created_by = p;
+}
+
+static void road_resolve(struct model *m, struct holder *h, enum road road, struct process *from)
+{
+	switch (road) {
+	case ROAD_CREATED:
+		h->how = HOW_CREATED;
+		break;
+	case ROAD_ACCEPTED:
+		h->how = HOW_ACCEPTED;
+		break;
+	case ROAD_FORKED:
+		h->how = HOW_FORKED;
+		h->from = from;
+		break;
+	case ROAD_RECEIVED:
+		h->how = HOW_RECEIVED;
+		h->from = sender_of(h->socket, h->process);
+		break;
+	case ROAD_FETCHED:
+		h->how = HOW_FETCHED;
+		h->from = holder_other(h->socket, h->process);
+		break;
+	default:
+		road_found(m, h, road);
+	}
+}
+
+/*
+ * Is this the period that seemed to have ended?  A close that was recorded and then failed is looked
+ * at again (ROAD_FOUND); a stock taken to be incomplete goes on.
+ */
+static bool resumes(const struct holder *h, enum road road)
+{
+	if (road == ROAD_FOUND)
+		return true;
+	return road == ROAD_STOCK && h->until == ((const struct process_node *)h->process)->stock_stamp;
+}
+
+static struct holder *holder_make(struct model *m, struct process *p, struct socket *s, enum road road,
+				  struct process *from, uint64_t stamp)
+{
+	struct holder *h = holder_find(m, p, s);
+	struct holder_node *n;
+	int err;
+
+	if (h != NULL && (h->n_fds > 0 || resumes(h, road)))
+		return h;
+	n = calloc(1, sizeof(*n));
+	if (n == NULL)
+		return NULL;
+	n->holder.process = p;
+	n->holder.socket = s;
+	n->holder.since = road == ROAD_SCANNED ? 0 : stamp;
+	road_resolve(m, &n->holder, road, from);
+	err = holder_hash(m, &n->holder, h);
+	link_of_process(&n->holder);
+	link_of_socket(&n->holder);
+	return err == 0 ? &n->holder : NULL;
+}
+
+/* The socket leaves the entry. */
+static void entry_drop(struct model *m, struct fd_entry *e, uint64_t stamp, bool race)
+{
+	struct holder *h = e->holder;
+
+	holder_detach(m, h, e->fd, stamp);
+	/* Found in /proc before its own record was read: that record has come now. */
+	if (race && h->n_fds == 0 && h->since == 0 && socket_node(h->socket)->scanned) {
+		holder_remove(m, h);
+		if (h->socket->holders == NULL)
+			socket_bury(m, h->socket);
+	}
+	e->socket = NULL;
+	e->holder = NULL;
+}
+
+int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struct socket *s, enum road road,
+	   struct process *from)
+{
+	struct fd_entry *e;
+	struct holder *h;
+
+	if (fd < 0)
+		return 0;
+	e = table_slot(&process_node(p)->table, fd);
+	if (e == NULL)
+		return -ENOMEM;
+	if (e->stamp > stamp)
+		return 0;
+	e->stamp = stamp;
+	if (e->socket == s)
+		return 0;
+	if (e->socket != NULL)
+		entry_drop(m, e, stamp, s != NULL);
+	if (s == NULL)
+		return 0;
+	h = holder_make(m, p, s, road, from, stamp);
+	if (h == NULL)
+		return -ENOMEM;
+	e->socket = s;
+	e->holder = h;
+	return holder_attach(m, h, fd);
+}

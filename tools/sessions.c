@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: MIT */
+#include "sessions.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "portshim/env.h"
+#include "util.h"
+
+#define SECOND 1000000000ull
+#define DAY (86400 * SECOND)
+/* Between the making of a session and the first record of its first process. */
+#define STARTING (60 * SECOND)
+
+static uint64_t realtime_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* Finding */
+
+/* Takes dir over. */
+static int add_session(struct session_list *l, char *dir, uid_t uid)
+{
+	struct session s = { .dir = dir, .uid = uid };
+	struct session *grown = array_room(l->list, &l->room, l->n + 1, sizeof(*l->list));
+
+	if (grown == NULL || dir == NULL) {
+		free(dir);
+		return -ENOMEM;
+	}
+	s.error = session_info(s.dir, geteuid(), &s.info);
+	l->list = grown;
+	l->list[l->n++] = s;
+	return s.error;
+}
+
+static int add_found(struct session_list *l, const char *root, const char *name, uid_t uid)
+{
+	char *dir;
+	int ret = asprintf(&dir, "%s/%s", root, name) < 0 ? -ENOMEM : add_session(l, dir, uid);
+
+	if (ret == -ENOENT || ret == -ENOTDIR)
+		free(l->list[--l->n].dir);
+	return ret == -ENOMEM ? ret : 0;
+}
+
+/* A root that is not there, or that the caller may not read, holds no sessions for him. */
+static int find_in_root(struct session_list *l, const char *root)
+{
+	CLEANUP_DIR DIR *dir = opendir(root);
+	struct dirent *e;
+	struct stat st;
+	int ret = 0;
+
+	while (ret == 0 && dir != NULL && (e = readdir(dir)) != NULL) {
+		/* Dot names are sessions in the making. */
+		if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISDIR(st.st_mode))
+			ret = add_found(l, root, e->d_name, st.st_uid);
+	}
+	return ret;
+}
+
+static int find_own(struct session_list *l, const char *root_env)
+{
+	char root[SESSION_PATH_MAX];
+	const char *runtime_dir = secure_getenv("XDG_RUNTIME_DIR");
+	int ret = 0;
+
+	for (unsigned i = 0; ret == 0 && session_root(i, geteuid(), root_env, runtime_dir, root) == 0; i++)
+		ret = find_in_root(l, root);
+	return ret;
+}
+
+/* Every place that session_root() may name, for every user. */
+static int find_everybodys(struct session_list *l)
+{
+	static const char *const places[] = { "/run/portshim", "/run/user/*/portshim",
+					      "/dev/shm/portshim-*" };
+	CLEANUP(globfree) glob_t found = { 0 };
+	int ret = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++)
+		glob(places[i], i > 0 ? GLOB_APPEND : 0, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc && ret == 0; i++)
+		ret = find_in_root(l, found.gl_pathv[i]);
+	return ret;
+}
+
+static int newer_first(const void *a, const void *b)
+{
+	const struct session *x = a, *y = b;
+
+	if (x->info.created != y->info.created)
+		return x->info.created < y->info.created ? 1 : -1;
+	return strcmp(x->dir, y->dir);
+}
+
+int session_list_find(bool of_all, struct session_list *out)
+{
+	const char *root_env = secure_getenv(PS_ENV_ROOT);
+	int ret;
+
+	*out = (struct session_list){ 0 };
+	if (of_all && geteuid() == 0 && (root_env == NULL || root_env[0] != '/'))
+		ret = find_everybodys(out);
+	else
+		ret = find_own(out, root_env);
+	if (ret < 0)
+		session_list_free(out);
+	else if (out->n > 0)
+		qsort(out->list, out->n, sizeof(*out->list), newer_first);
+	return ret;
+}
+
+int session_list_name(const char *dir, struct session_list *out)
+{
+	struct stat st;
+	int ret = stat(dir, &st) < 0 ? -errno : 0;
+
+	*out = (struct session_list){ 0 };
+	if (ret == 0)
+		ret = add_session(out, strdup(dir), st.st_uid);
+	if (ret < 0)
+		session_list_free(out);
+	return ret;
+}
+
+void session_list_free(struct session_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->list[i].dir);
+	free(l->list);
+	*l = (struct session_list){ 0 };
+}
+
+/* Reading */
+
+/* Field 22 of /proc/PID/stat, or 0. */
+static uint64_t start_of(pid_t pid)
+{
+	char path[32], buf[1024];
+	CLEANUP_CLOSE int fd = -1;
+	ssize_t n;
+	char *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+	if (n <= 0)
+		return 0;
+	buf[n] = '\0';
+	/* The command, field 2, may hold blanks and brackets itself. */
+	p = strrchr(buf, ')');
+	for (int field = 2; p != NULL && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	return p != NULL ? strtoull(p + 1, NULL, 10) : 0;
+}
+
+static bool names_living(const struct record *r)
+{
+	pid_t pid;
+
+	switch (r->ev.kind) {
+	case PS_START:
+		pid = (pid_t)r->ev.start.pid;
+		break;
+	case PS_BORN:
+		pid = (pid_t)r->ev.born.pid;
+		break;
+	case PS_FORKED:
+		pid = (pid_t)r->ev.forked.pid;
+		break;
+	default:
+		return false;
+	}
+	if (pid <= 0 || (kill(pid, 0) < 0 && errno != EPERM))
+		return false;
+	return r->ev.kind != PS_START || r->ev.start.start == 0 || start_of(pid) == r->ev.start.start;
+}
+
+/* Whether it is worth folding, to see who lives.  Errs on the side of yes: a pid may be used again. */
+static bool may_live(const struct reader *reader)
+{
+	size_t n;
+	const struct record *r = reader_records(reader, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (names_living(&r[i]))
+			return true;
+	}
+	return false;
+}
+
+static int open_read(const char *dir, struct reader **out)
+{
+	int ret = reader_open(dir, out);
+	ssize_t n;
+
+	if (ret < 0)
+		return ret;
+	n = reader_poll(*out);
+	if (n >= 0)
+		return 0;
+	reader_close(*out);
+	return (int)n;
+}
+
+static int open_living(const struct session_list *l, struct recording *r)
+{
+	r->readers = calloc(l->n + 1, sizeof(struct reader *));
+	if (r->readers == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < l->n; i++) {
+		struct reader *reader;
+
+		/* One that has been removed meanwhile, or cannot be read, is no live one of the caller's. */
+		if (l->list[i].error != 0 || open_read(l->list[i].dir, &reader) < 0)
+			continue;
+		if (may_live(reader))
+			r->readers[r->n_readers++] = reader;
+		else
+			reader_close(reader);
+	}
+	return 0;
+}
+
+int recording_open(const char *dir, struct recording *out)
+{
+	CLEANUP(session_list_freep) struct session_list list = { 0 };
+	int ret;
+
+	*out = (struct recording){ 0 };
+	if (dir == NULL) {
+		ret = session_list_find(true, &list);
+		return ret < 0 ? ret : open_living(&list, out);
+	}
+	out->readers = calloc(1, sizeof(struct reader *));
+	if (out->readers == NULL)
+		return -ENOMEM;
+	ret = open_read(dir, &out->readers[0]);
+	if (ret == 0)
+		out->n_readers = 1;
+	else
+		recording_close(out);
+	return ret;
+}
+
+/* Each reader's records are in order already. */
+static int merge(struct recording *r)
+{
+	CLEANUP_FREE size_t *at = calloc(r->n_readers, sizeof(*at));
+	struct record *out;
+	size_t total = 0;
+
+	for (size_t i = 0; i < r->n_readers; i++) {
+		size_t n;
+
+		reader_records(r->readers[i], &n);
+		total += n;
+	}
+	out = malloc((total + 1) * sizeof(*out));
+	if (at == NULL || out == NULL) {
+		free(out);
+		return -ENOMEM;
+	}
+	for (size_t done = 0; done < total; done++) {
+		const struct record *first = NULL;
+		size_t whose = 0;
+
+		for (size_t i = 0; i < r->n_readers; i++) {
+			size_t n;
+			const struct record *records = reader_records(r->readers[i], &n);
+
+			if (at[i] < n && (first == NULL || records[at[i]].ev.stamp < first->ev.stamp)) {
+				first = &records[at[i]];
+				whose = i;
+			}
+		}
+		out[done] = *first;
+		at[whose]++;
+	}
+	free(r->merged);
+	r->merged = out;
+	r->records = out;
+	r->n_records = total;
+	return 0;
+}
+
+static int fold(struct recording *r, bool scan_fds)
+{
+	int ret = 0;
+
+	r->records = NULL;
+	r->n_records = 0;
+	if (r->n_readers == 1)
+		r->records = reader_records(r->readers[0], &r->n_records);
+	else if (r->n_readers > 1)
+		ret = merge(r);
+	if (ret < 0)
+		return ret;
+	model_freep(&r->model);
+	r->model = model_new();
+	if (r->model == NULL)
+		return -ENOMEM;
+	ret = model_add(r->model, r->records, r->n_records);
+	return ret < 0 ? ret : model_settle(r->model, scan_fds);
+}
+
+static bool reader_lives(const struct reader *reader, struct model *m)
+{
+	size_t n;
+	const struct record *r = reader_records(reader, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct process *p = model_process(m, r[i].ev.process);
+
+		if (p != NULL && p->live)
+			return true;
+	}
+	return false;
+}
+
+static bool drop_dead(struct recording *r)
+{
+	size_t kept = 0, n = r->n_readers;
+
+	for (size_t i = 0; i < n; i++) {
+		if (reader_lives(r->readers[i], r->model))
+			r->readers[kept++] = r->readers[i];
+		else
+			reader_close(r->readers[i]);
+	}
+	r->n_readers = kept;
+	return kept < n;
+}
+
+int recording_fold(struct recording *r, bool live_only, bool scan_fds)
+{
+	int ret = fold(r, scan_fds);
+
+	/* Rare: a pid of an ended session is in use again. */
+	if (ret == 0 && live_only && drop_dead(r))
+		ret = fold(r, scan_fds);
+	return ret;
+}
+
+void recording_close(struct recording *r)
+{
+	model_freep(&r->model);
+	for (size_t i = 0; i < r->n_readers; i++)
+		reader_close(r->readers[i]);
+	free(r->readers);
+	free(r->merged);
+	*r = (struct recording){ 0 };
+}
+
+int64_t recording_offset(const struct recording *r)
+{
+	return r->n_readers > 0 ? reader_realtime_offset(r->readers[0]) : 0;
+}
+
+const struct process *model_live(struct model *m)
+{
+	for (const struct process *p = model_processes(m); p != NULL; p = p->next) {
+		if (p->live)
+			return p;
+	}
+	return NULL;
+}
+
+/* Records are in order but for those of later polls; here there was one. */
+static uint64_t last_time(const struct reader *reader)
+{
+	size_t n;
+	const struct record *r = reader_records(reader, &n);
+
+	return n == 0 ? reader_created(reader) : r[n - 1].ev.stamp + (uint64_t)reader_realtime_offset(reader);
+}
+
+int session_live(const char *dir, struct session_life *out)
+{
+	CLEANUP(recording_closep) struct recording r = { 0 };
+	const struct process *p;
+	int ret = recording_open(dir, &r);
+
+	if (ret < 0)
+		return ret;
+	*out = (struct session_life){ .last = last_time(r.readers[0]) };
+	reader_records(r.readers[0], &out->records);
+	if (!may_live(r.readers[0]))
+		return 0;
+	ret = fold(&r, false);
+	p = ret < 0 ? NULL : model_live(r.model);
+	if (p != NULL)
+		out->pid = p->pid;
+	return ret < 0 ? ret : p != NULL;
+}
+
+bool session_starting(const struct session_info *info)
+{
+	return realtime_now() < info->created + STARTING;
+}
+
+/* Removing */
+
+static bool all_of(const char *s, int (*is)(int))
+{
+	if (*s == '\0')
+		return false;
+	while (*s != '\0') {
+		if (!is((unsigned char)*s++))
+			return false;
+	}
+	return true;
+}
+
+/* session.c: the session's file, arenas, and arenas that were never finished. */
+static bool is_own_name(const char *name)
+{
+	const size_t prefix = strlen(SESSION_ARENA_PREFIX);
+
+	return strcmp(name, SESSION_FILE) == 0 ||
+	       (strncmp(name, SESSION_ARENA_PREFIX, prefix) == 0 && all_of(name + prefix, isdigit)) ||
+	       (strncmp(name, ".new-", 5) == 0 && all_of(name + 5, isxdigit));
+}
+
+static bool is_dot(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static int check_names(DIR *dir, char odd[static ODD_NAME_MAX])
+{
+	struct dirent *e;
+
+	rewinddir(dir);
+	while ((e = readdir(dir)) != NULL) {
+		if (is_dot(e->d_name) || is_own_name(e->d_name))
+			continue;
+		snprintf(odd, ODD_NAME_MAX, "%s", e->d_name);
+		return -ENOTEMPTY;
+	}
+	return 0;
+}
+
+/* The session's file last: until then what is left is still known for what it is. */
+static int unlink_own(DIR *dir)
+{
+	struct dirent *e;
+
+	rewinddir(dir);
+	while ((e = readdir(dir)) != NULL) {
+		if (!is_own_name(e->d_name) || strcmp(e->d_name, SESSION_FILE) == 0)
+			continue;
+		if (unlinkat(dirfd(dir), e->d_name, 0) < 0)
+			return -errno;
+	}
+	return unlinkat(dirfd(dir), SESSION_FILE, 0) < 0 ? -errno : 0;
+}
+
+/* The directory is what was looked at, whatever the path means by now. */
+static DIR *open_dir(int parent, const char *name)
+{
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (dir == NULL && fd >= 0)
+		close(fd);
+	return dir;
+}
+
+static int live_below(int parent, const char *name, pid_t *pid)
+{
+	struct session_life life;
+	char path[PATH_MAX];
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", parent, name);
+	ret = session_live(path, &life);
+	if (ret != 1)
+		return ret;
+	*pid = life.pid;
+	return -EBUSY;
+}
+
+static int remove_below(int parent, const char *name, pid_t *pid, char odd[static ODD_NAME_MAX])
+{
+	CLEANUP_DIR DIR *dir = open_dir(parent, name);
+	char aside[NAME_MAX + 1];
+	int ret = dir == NULL ? -errno : check_names(dir, odd);
+
+	if (ret == 0)
+		ret = live_below(parent, name, pid);
+	if (ret < 0)
+		return ret;
+	if ((size_t)snprintf(aside, sizeof(aside), "%s~%d", name, getpid()) >= sizeof(aside))
+		return -ENAMETOOLONG;
+	if (renameat2(parent, name, parent, aside, RENAME_NOREPLACE) < 0)
+		return -errno;
+	ret = live_below(parent, aside, pid);
+	if (ret < 0) {
+		renameat2(parent, aside, parent, name, RENAME_NOREPLACE);
+		return ret;
+	}
+	ret = unlink_own(dir);
+	if (ret == 0 && unlinkat(parent, aside, AT_REMOVEDIR) < 0)
+		ret = -errno;
+	return ret;
+}
+
+int session_remove(const char *dir, pid_t *pid, char odd[static ODD_NAME_MAX])
+{
+	CLEANUP_FREE char *path = realpath(dir, NULL);
+	CLEANUP_CLOSE int parent = -1;
+	char *slash;
+
+	if (path == NULL)
+		return -errno;
+	slash = strrchr(path, '/');
+	*slash = '\0';
+	parent = open(slash == path ? "/" : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0)
+		return -errno;
+	return remove_below(parent, slash + 1, pid, odd);
+}
+
+void sessions_tidy(void)
+{
+	CLEANUP(session_list_freep) struct session_list l = { 0 };
+	uint64_t now = realtime_now();
+
+	if (session_list_find(false, &l) < 0)
+		return;
+	for (size_t i = 0; i < l.n; i++) {
+		const struct session *s = &l.list[i];
+		struct session_life life;
+		char odd[ODD_NAME_MAX];
+
+		if (s->error != 0 || s->uid != geteuid() || session_starting(&s->info))
+			continue;
+		/* None can have ended before it was made: most need no look inside. */
+		if (i < SESSIONS_KEPT && now < s->info.created + SESSIONS_KEPT_DAYS * DAY)
+			continue;
+		if (session_live(s->dir, &life) == 0 &&
+		    (i >= SESSIONS_KEPT || now > life.last + SESSIONS_KEPT_DAYS * DAY))
+			session_remove(s->dir, &life.pid, odd);
+	}
+}
+
+const char *session_why(const char *dir, int err)
+{
+	struct stat st;
+
+	switch (-err) {
+	case ENOENT:
+		if (stat(dir, &st) < 0)
+			return "no such directory; 'portshim sessions' lists what there is";
+		return "not a session, as it has no 'session' file; 'portshim sessions' lists what there is";
+	case ENOTDIR:
+		return "not a directory; 'portshim sessions' lists what there is";
+	case EPERM:
+		return "belongs to someone else or is open to others; run as its owner or as root, and see "
+		       "its "
+		       "mode (0711, files 0600)";
+	case EACCES:
+		return "may not be read; run as its owner or as root";
+	case EPROTO:
+		return "made by another version of portshim; read it with that version, or record anew";
+	case EBADMSG:
+		return "its 'session' file is corrupt; record anew with 'portshim run'";
+	default:
+		return strerror(-err);
+	}
+}

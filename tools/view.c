@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: MIT */
+#include "view.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+
+#include "util.h"
+
+/* Values */
+
+static void set_null(struct value *out)
+{
+	out->kind = VALUE_NULL;
+}
+
+static void set_number(struct value *out, uint64_t n)
+{
+	out->kind = VALUE_NUMBER;
+	out->number = n;
+}
+
+static void set_number_known(struct value *out, uint64_t n)
+{
+	if (n != 0)
+		set_number(out, n);
+}
+
+static void set_bool(struct value *out, bool b)
+{
+	out->kind = VALUE_BOOL;
+	out->boolean = b;
+}
+
+static void set_text(struct value *out, const char *s)
+{
+	if (s == NULL)
+		return;
+	out->kind = VALUE_TEXT;
+	out->text = s;
+	out->len = strlen(s);
+}
+
+static void set_endpoint(struct value *out, const struct endpoint *ep)
+{
+	endpoint_text(ep, out->scratch);
+	set_text(out, out->scratch);
+}
+
+static void set_stamp(struct value *out, const struct view *v, uint64_t stamp)
+{
+	if (stamp == 0)
+		return;
+	out->kind = VALUE_TIME;
+	out->time = stamp + (uint64_t)v->offset;
+}
+
+static void set_rows(struct value *out, const struct column *columns, const void *first,
+		     const void *(*next)(const struct view *, const void *))
+{
+	out->kind = VALUE_ROWS;
+	out->columns = columns;
+	out->first = first;
+	out->next = next;
+}
+
+/* How values of items are got: item is of the view's own type. */
+#define GET(what) static void get_##what(const struct view *v, const void *item, struct value *out)
+
+static int add_row(struct view *v, const void *item, size_t parent)
+{
+	struct view_row *rows = array_room(v->rows, &v->room, v->n + 1, sizeof(*rows));
+
+	if (rows == NULL)
+		return -ENOMEM;
+	v->rows = rows;
+	rows[v->n++] = (struct view_row){ item, parent };
+	return 0;
+}
+
+void view_free(struct view *v)
+{
+	free(v->rows);
+	*v = (struct view){ 0 };
+}
+
+/* The relation's words */
+
+const char *holder_state(const struct holder *h)
+{
+	return holder_live(h) ? socket_state(h->socket) : "ended";
+}
+
+const char *process_command(const struct process *p, uint64_t stamp)
+{
+	const char *comm = NULL;
+
+	for (const struct image *i = p->first_image; i != NULL && (comm == NULL || i->since <= stamp);
+	     i = i->next)
+		comm = i->comm;
+	return comm;
+}
+
+static bool is_ip(const struct socket *s)
+{
+	return s->local.family == AF_INET || s->local.family == AF_INET6;
+}
+
+static bool is_server_side(const struct socket *s)
+{
+	return s->state == STATE_LISTEN || s->state == STATE_BOUND;
+}
+
+/* Holders, as `ls` lists them */
+
+#define H ((const struct holder *)item)
+
+GET(holder_process)
+{
+	set_number(out, H->process->id);
+}
+
+GET(holder_pid)
+{
+	set_number_known(out, (uint64_t)H->process->pid);
+}
+
+GET(holder_start)
+{
+	set_number_known(out, H->process->start);
+}
+
+GET(holder_command)
+{
+	set_text(out, process_command(H->process, UINT64_MAX));
+}
+
+GET(holder_fds)
+{
+	out->kind = VALUE_INTS;
+	out->ints = H->fds;
+	out->n = holder_live(H) ? H->n_fds : 0;
+}
+
+GET(holder_inode)
+{
+	set_number_known(out, H->socket->inode);
+}
+
+GET(holder_cookie)
+{
+	set_number_known(out, H->socket->cookie);
+}
+
+GET(holder_proto)
+{
+	set_text(out, socket_proto(H->socket));
+}
+
+GET(holder_type)
+{
+	set_text(out, socket_type(H->socket));
+}
+
+GET(holder_local)
+{
+	set_endpoint(out, &H->socket->local);
+}
+
+GET(holder_asked)
+{
+	set_null(out);
+}
+
+GET(holder_rule)
+{
+	set_null(out);
+}
+
+GET(holder_state)
+{
+	set_text(out, holder_state(H));
+}
+
+GET(holder_how)
+{
+	set_text(out, holder_how(H));
+}
+
+GET(holder_from)
+{
+	if (H->from != NULL)
+		set_number(out, H->from->id);
+}
+
+GET(holder_from_pid)
+{
+	if (H->from != NULL)
+		set_number_known(out, (uint64_t)H->from->pid);
+}
+
+GET(holder_since)
+{
+	set_stamp(out, v, H->since);
+}
+
+GET(holder_until)
+{
+	set_stamp(out, v, H->until);
+}
+
+GET(holder_live)
+{
+	set_bool(out, holder_live(H));
+}
+
+GET(holder_accepts)
+{
+	set_number(out, H->accepts);
+}
+
+GET(holder_empty_accepts)
+{
+	set_number(out, H->empty_accepts);
+}
+
+static const struct column holder_columns[] = {
+	{ NULL, "process", 0, get_holder_process },
+	{ "PID", "pid", COLUMN_RIGHT, get_holder_pid },
+	{ NULL, "start", 0, get_holder_start },
+	{ "COMMAND", "command", 0, get_holder_command },
+	{ "FDS", "fds", 0, get_holder_fds },
+	{ NULL, "inode", 0, get_holder_inode },
+	{ NULL, "cookie", 0, get_holder_cookie },
+	{ "PROTO", "proto", 0, get_holder_proto },
+	{ NULL, "type", 0, get_holder_type },
+	{ "LOCAL", "local", 0, get_holder_local },
+	{ NULL, "asked", 0, get_holder_asked },
+	{ NULL, "rule", 0, get_holder_rule },
+	{ "STATE", "state", 0, get_holder_state },
+	{ "HOW", "how", 0, get_holder_how },
+	{ NULL, "from", 0, get_holder_from },
+	{ "FROM", "from_pid", COLUMN_RIGHT, get_holder_from_pid },
+	{ "SINCE", "since", 0, get_holder_since },
+	{ NULL, "until", 0, get_holder_until },
+	{ NULL, "live", 0, get_holder_live },
+	{ "ACCEPTS", "accepts", COLUMN_RIGHT, get_holder_accepts },
+	{ NULL, "empty_accepts", 0, get_holder_empty_accepts },
+	{ 0 },
+};
+
+/* By port, then name; what has no port last. */
+static int compare_local(const struct endpoint *a, const struct endpoint *b)
+{
+	bool ip = a->family != AF_UNIX;
+	size_t len = a->port < b->port ? a->port : b->port;
+	int order;
+
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	order = ip ? memcmp(a->ip, b->ip, sizeof(a->ip)) : memcmp(a->name, b->name, len);
+	if (order != 0)
+		return order;
+	if (!ip)
+		return (int)a->port - (int)b->port;
+	return (a->scope > b->scope) - (a->scope < b->scope);
+}
+
+static int compare_process(const struct process *a, const struct process *b)
+{
+	if (a->pid != b->pid)
+		return a->pid < b->pid ? -1 : 1;
+	if (a->start != b->start)
+		return a->start < b->start ? -1 : 1;
+	return (a->id > b->id) - (a->id < b->id);
+}
+
+static uint32_t port_order(const struct socket *s)
+{
+	return is_ip(s) ? s->local.port : UINT32_MAX;
+}
+
+static int compare_holders(const void *x, const void *y)
+{
+	const struct holder *a = ((const struct view_row *)x)->item, *b = ((const struct view_row *)y)->item;
+	uint32_t pa = port_order(a->socket), pb = port_order(b->socket);
+	int order = 0;
+
+	if (pa != pb)
+		return pa < pb ? -1 : 1;
+	if (a->socket != b->socket)
+		order = compare_local(&a->socket->local, &b->socket->local);
+	if (order == 0)
+		order = compare_process(a->process, b->process);
+	if (order != 0)
+		return order;
+	return (a->since > b->since) - (a->since < b->since);
+}
+
+static bool has_word(const char *const *words, size_t n, const char *word)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(words[i], word) == 0)
+			return true;
+	}
+	return n == 0;
+}
+
+static bool wants_socket(const struct holder_filter *f, const struct socket *s)
+{
+	bool found = f->n_ports == 0;
+
+	if (!f->all && !is_server_side(s))
+		return false;
+	for (size_t i = 0; i < f->n_ports && !found; i++)
+		found = is_ip(s) && s->local.port >= f->ports[i][0] && s->local.port <= f->ports[i][1];
+	return found && has_word(f->protos, f->n_protos, socket_proto(s));
+}
+
+static bool wants_holder(const struct holder_filter *f, const struct holder *h)
+{
+	bool found = f->n_pids == 0;
+
+	if (holder_live(h) ? !f->live : !f->past)
+		return false;
+	for (size_t i = 0; i < f->n_pids && !found; i++)
+		found = f->pids[i] == h->process->pid;
+	return found && has_word(f->states, f->n_states, holder_state(h));
+}
+
+int view_holders(struct model *m, int64_t offset, const struct holder_filter *filter, struct view *out)
+{
+	struct view v = { .name = "holders", .columns = holder_columns, .offset = offset };
+	int ret = 0;
+
+	for (const struct socket *s = model_sockets(m); s != NULL && ret == 0; s = s->next) {
+		if (!wants_socket(filter, s))
+			continue;
+		for (const struct holder *h = s->holders; h != NULL && ret == 0; h = h->next_of_socket) {
+			if (wants_holder(filter, h))
+				ret = add_row(&v, h, VIEW_NO_PARENT);
+		}
+	}
+	if (ret < 0) {
+		view_free(&v);
+		return ret;
+	}
+	if (v.n > 0)
+		qsort(v.rows, v.n, sizeof(*v.rows), compare_holders);
+	*out = v;
+	return 0;
+}
+
+/* Processes, as `tree` shows them */
+
+#define I ((const struct image *)item)
+
+GET(image_exe)
+{
+	set_text(out, I->exe);
+}
+
+GET(image_comm)
+{
+	set_text(out, I->comm);
+}
+
+GET(image_argv)
+{
+	out->kind = VALUE_TEXTS;
+	out->text = I->argv;
+	out->len = I->argv_len;
+}
+
+GET(image_since)
+{
+	set_stamp(out, v, I->since);
+}
+
+static const struct column image_columns[] = {
+	{ NULL, "exe", 0, get_image_exe },
+	{ NULL, "comm", 0, get_image_comm },
+	{ NULL, "argv", 0, get_image_argv },
+	{ NULL, "since", 0, get_image_since },
+	{ 0 },
+};
+
+static const void *next_image(const struct view *v, const void *item)
+{
+	return I->next;
+}
+
+static const struct column process_socket_columns[] = {
+	{ "LOCAL", "local", 0, get_holder_local }, { "PROTO", "proto", 0, get_holder_proto },
+	{ NULL, "fds", 0, get_holder_fds },	   { "HOW", "how", 0, get_holder_how },
+	{ NULL, "state", 0, get_holder_state },	   { 0 },
+};
+
+/* What a live process holds; what an ended one held. */
+static const struct holder *shown_holder(const struct view *v, const struct holder *h)
+{
+	while (h != NULL &&
+	       ((h->process->live && !holder_live(h)) || (!v->all && !is_server_side(h->socket))))
+		h = h->next_of_process;
+	return h;
+}
+
+static const void *next_holder(const struct view *v, const void *item)
+{
+	return shown_holder(v, H->next_of_process);
+}
+
+#define P ((const struct process *)item)
+
+GET(process_id)
+{
+	set_number(out, P->id);
+}
+
+GET(process_pid)
+{
+	set_number_known(out, (uint64_t)P->pid);
+}
+
+GET(process_start)
+{
+	set_number_known(out, P->start);
+}
+
+GET(process_parent)
+{
+	if (P->parent != NULL)
+		set_number(out, P->parent->id);
+}
+
+GET(process_command)
+{
+	set_text(out, process_command(P, UINT64_MAX));
+}
+
+GET(process_exe)
+{
+	set_text(out, P->image != NULL ? P->image->exe : NULL);
+}
+
+GET(process_argv)
+{
+	if (P->image != NULL)
+		get_image_argv(v, P->image, out);
+}
+
+GET(process_uid)
+{
+	set_number(out, P->uid);
+}
+
+GET(process_started)
+{
+	set_stamp(out, v, P->started);
+}
+
+GET(process_ended)
+{
+	set_stamp(out, v, P->ended);
+}
+
+GET(process_exit)
+{
+	if (P->exited)
+		set_number(out, (uint64_t)(P->exit & 0xff));
+}
+
+GET(process_live)
+{
+	set_bool(out, P->live);
+}
+
+GET(process_state)
+{
+	if (P->live || !P->exited) {
+		set_text(out, P->live ? "live" : "ended");
+		return;
+	}
+	snprintf(out->scratch, sizeof(out->scratch), "exit %d", P->exit & 0xff);
+	set_text(out, out->scratch);
+}
+
+GET(process_covered)
+{
+	set_text(out, P->covered);
+}
+
+GET(process_images)
+{
+	set_rows(out, image_columns, P->first_image, next_image);
+}
+
+GET(process_sockets)
+{
+	set_rows(out, process_socket_columns, shown_holder(v, P->holders), next_holder);
+}
+
+static const struct column process_columns[] = {
+	{ NULL, "process", 0, get_process_id },
+	{ "COMMAND", NULL, COLUMN_TREE, get_process_command },
+	{ "PID", "pid", COLUMN_RIGHT, get_process_pid },
+	{ NULL, "start", 0, get_process_start },
+	{ NULL, "parent", 0, get_process_parent },
+	{ NULL, "command", 0, get_process_command },
+	{ NULL, "exe", 0, get_process_exe },
+	{ NULL, "argv", 0, get_process_argv },
+	{ NULL, "uid", 0, get_process_uid },
+	{ "STATE", NULL, 0, get_process_state },
+	{ "SINCE", "started", 0, get_process_started },
+	{ NULL, "ended", 0, get_process_ended },
+	{ NULL, "exit", 0, get_process_exit },
+	{ NULL, "live", 0, get_process_live },
+	{ "SEEN", "covered", 0, get_process_covered },
+	{ NULL, "images", 0, get_process_images },
+	{ "PORTS", "sockets", 0, get_process_sockets },
+	{ 0 },
+};
+
+/* Which row each process has: parents must come before their children. */
+struct place {
+	const struct process *process;
+	size_t row; /* SIZE_MAX: none yet */
+};
+
+struct places {
+	struct place *list; /* by address */
+	size_t n;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct process *x = ((const struct place *)a)->process, *y = ((const struct place *)b)->process;
+
+	return (x > y) - (x < y);
+}
+
+static struct place *find_place(const struct places *places, const struct process *p)
+{
+	const struct place key = { .process = p };
+
+	return p == NULL ? NULL : bsearch(&key, places->list, places->n, sizeof(key), compare_places);
+}
+
+static int make_places(struct model *m, struct places *out)
+{
+	size_t n = 0;
+
+	for (const struct process *p = model_processes(m); p != NULL; p = p->next)
+		n++;
+	out->list = calloc(n + 1, sizeof(*out->list));
+	if (out->list == NULL)
+		return -ENOMEM;
+	for (const struct process *p = model_processes(m); p != NULL; p = p->next)
+		out->list[out->n++] = (struct place){ p, SIZE_MAX };
+	qsort(out->list, out->n, sizeof(*out->list), compare_places);
+	return 0;
+}
+
+/* The highest ancestor first that has no row yet.  (The model lets nobody be his own ancestor.) */
+static int place_with_ancestors(struct view *v, const struct places *places, const struct process *p)
+{
+	while (find_place(places, p)->row == SIZE_MAX) {
+		struct place *top = find_place(places, p), *above;
+		int ret;
+
+		while ((above = find_place(places, top->process->parent)) != NULL && above->row == SIZE_MAX)
+			top = above;
+		ret = add_row(v, top->process, above != NULL ? above->row : VIEW_NO_PARENT);
+		if (ret < 0)
+			return ret;
+		top->row = v->n - 1;
+	}
+	return 0;
+}
+
+static void places_free(struct places *p)
+{
+	free(p->list);
+}
+
+int view_tree(struct model *m, int64_t offset, bool past, bool all, struct view *out)
+{
+	struct view v = { .name = "processes", .columns = process_columns, .offset = offset, .all = all };
+	CLEANUP(places_free) struct places places = { 0 };
+	int ret = make_places(m, &places);
+
+	for (const struct process *p = model_processes(m); p != NULL && ret == 0; p = p->next) {
+		if (past || p->live)
+			ret = place_with_ancestors(&v, &places, p);
+	}
+	if (ret < 0)
+		view_free(&v);
+	else
+		*out = v;
+	return ret;
+}
+
+/* Sessions, as `sessions` lists them */
+
+#define S ((const struct session_row *)item)
+
+GET(session_dir)
+{
+	set_text(out, S->session.dir);
+}
+
+GET(session_uid)
+{
+	set_number(out, S->session.uid);
+}
+
+GET(session_user)
+{
+	const struct passwd *pw = getpwuid(S->session.uid);
+
+	if (pw != NULL)
+		set_text(out, pw->pw_name);
+	else
+		set_number(out, S->session.uid);
+}
+
+GET(session_created)
+{
+	out->kind = VALUE_TIME;
+	out->time = S->session.info.created;
+}
+
+GET(session_live)
+{
+	set_number(out, S->live);
+}
+
+GET(session_processes)
+{
+	set_number(out, S->processes);
+}
+
+GET(session_records)
+{
+	set_number(out, S->records);
+}
+
+GET(session_size)
+{
+	out->kind = VALUE_SIZE;
+	out->number = S->stats.bytes;
+}
+
+GET(session_dropped)
+{
+	set_number(out, S->stats.dropped);
+}
+
+static const struct column session_columns[] = {
+	{ "SESSION", "session", 0, get_session_dir },
+	{ "USER", "user", 0, get_session_user },
+	{ NULL, "uid", 0, get_session_uid },
+	{ "CREATED", "created", 0, get_session_created },
+	{ "LIVE", "live", COLUMN_RIGHT, get_session_live },
+	{ "PROCESSES", "processes", COLUMN_RIGHT, get_session_processes },
+	{ "RECORDS", "records", COLUMN_RIGHT, get_session_records },
+	{ "SIZE", "size", COLUMN_RIGHT, get_session_size },
+	{ "DROPPED", "dropped", COLUMN_RIGHT, get_session_dropped },
+	{ 0 },
+};
+
+int view_sessions(const struct session_row *rows, size_t n, struct view *out)
+{
+	struct view v = { .name = "sessions", .columns = session_columns };
+
+	for (size_t i = 0; i < n; i++) {
+		if (add_row(&v, &rows[i], VIEW_NO_PARENT) < 0) {
+			view_free(&v);
+			return -ENOMEM;
+		}
+	}
+	*out = v;
+	return 0;
+}
