@@ -12,12 +12,12 @@
 #include "process.h"
 #include "track.h"
 
-#define NEW_EVENT(_kind, _fd) \
-	{ \
+#define NEW_EVENT(_kind, _fd)                                                                           \
+	{                                                                                               \
 		.kind = (_kind), .slots = 1, .process = process_id(), .fd = (_fd), .stamp = log_stamp() \
 	}
-#define NEW_EVENT_AT(_kind, _fd, _stamp) \
-	{ \
+#define NEW_EVENT_AT(_kind, _fd, _stamp)                                                             \
+	{                                                                                            \
 		.kind = (_kind), .slots = 1, .process = process_id(), .fd = (_fd), .stamp = (_stamp) \
 	}
 
@@ -33,8 +33,8 @@ static void append(struct ps_event *ev, bool ring)
 	append_tail(ev, NULL, 0, ring);
 }
 
-static void append_addr(struct ps_event *ev, struct ps_addr *field, const struct sockaddr *addr, socklen_t len,
-			bool ring)
+static void append_addr(struct ps_event *ev, struct ps_addr *field, const struct sockaddr *addr,
+			socklen_t len, bool ring)
 {
 	char tail[ADDR_TAIL_MAX];
 	size_t tail_len = addr_pack(addr, len, field, tail);
@@ -46,7 +46,8 @@ static void append_addr(struct ps_event *ev, struct ps_addr *field, const struct
  * move_addr_to_kernel, comes after the look-up of the fd.  What it could not read would kill us. */
 static const struct sockaddr *addr_if_read(const struct sockaddr *addr, socklen_t len, int error)
 {
-	bool unread = error == EBADF || error == ENOTSOCK || error == EFAULT || len > sizeof(struct sockaddr_storage);
+	bool unread = error == EBADF || error == ENOTSOCK || error == EFAULT ||
+		      len > sizeof(struct sockaddr_storage);
 
 	return unread ? NULL : addr;
 }
@@ -211,7 +212,8 @@ void emit_set(uint64_t stamp, int fd, const struct identity *id, uint32_t flags)
 	append(&ev, false);
 }
 
-void emit_name(enum ps_kind local_or_peer, int fd, uint64_t cookie, const struct sockaddr *addr, socklen_t len)
+void emit_name(enum ps_kind local_or_peer, int fd, uint64_t cookie, const struct sockaddr *addr,
+	       socklen_t len)
 {
 	struct ps_event ev = NEW_EVENT((uint8_t)local_or_peer, fd);
 
@@ -273,8 +275,8 @@ void emit_connect(int fd, uint64_t cookie, const struct sockaddr *addr, socklen_
 	append_addr(&ev, &ev.connect.address, addr_if_read(addr, len, error), len, ring);
 }
 
-void emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockaddr *addr, socklen_t len, int error,
-		 bool ring, uint32_t flags)
+void emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockaddr *addr, socklen_t len,
+		 int error, bool ring, uint32_t flags)
 {
 	struct ps_event ev = NEW_EVENT_AT(PS_ACCEPT, fd, stamp);
 
@@ -349,7 +351,8 @@ void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found)
 
 	/* A counter of the parent, inherited by fork, is not ours to count on. */
 	if (counter != NULL && counter->process == process_id() && counter->count.cookie == cookie) {
-		_Atomic uint64_t *n = (_Atomic uint64_t *)(found ? &counter->count.accepts : &counter->count.empty);
+		_Atomic uint64_t *n =
+			(_Atomic uint64_t *)(found ? &counter->count.accepts : &counter->count.empty);
 
 		atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
 		return;
@@ -358,6 +361,7 @@ void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found)
 	ev.count.cookie = cookie;
 	ev.count.accepts = found;
 	ev.count.empty = !found;
-	if (log_append(&self.log, &ev, NULL, 0, false, &counter) != LOG_DROPPED && e != NULL && thread.vfork_child == 0)
+	if (log_append(&self.log, &ev, NULL, 0, false, &counter) != LOG_DROPPED && e != NULL &&
+	    thread.vfork_child == 0)
 		atomic_store_explicit(&e->counter, counter, memory_order_release);
 }

@@ -37,14 +37,15 @@ void emit_sandbox(uint32_t what);
 void emit_stock(uint64_t stamp, uint32_t why, uint32_t sockets);
 /* id NULL: no socket, or with PS_F_UNKNOWN nobody knows. */
 void emit_set(uint64_t stamp, int fd, const struct identity *id, uint32_t flags);
-void emit_name(enum ps_kind local_or_peer, int fd, uint64_t cookie, const struct sockaddr *addr, socklen_t len);
+void emit_name(enum ps_kind local_or_peer, int fd, uint64_t cookie, const struct sockaddr *addr,
+	       socklen_t len);
 void emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, bool ring, uint32_t flags);
 void emit_no_socket(int family, int type, int protocol, int error);
 void emit_bind(int fd, uint64_t cookie, const struct sockaddr *addr, socklen_t len, int error);
 void emit_listen(int fd, uint64_t cookie, int backlog, int error);
 void emit_connect(int fd, uint64_t cookie, const struct sockaddr *addr, socklen_t len, int error, bool ring);
-void emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockaddr *addr, socklen_t len, int error,
-		 bool ring, uint32_t flags);
+void emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockaddr *addr, socklen_t len,
+		 int error, bool ring, uint32_t flags);
 void emit_shutdown(int fd, uint64_t cookie, int how, int error, bool ring);
 void emit_option(int fd, uint64_t cookie, int level, int name, int value);
 void emit_dup(uint64_t stamp, int fd, int from, uint64_t cookie, uint32_t flags);

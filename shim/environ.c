@@ -111,7 +111,8 @@ static bool preload_is_right(const char *value, bool ours)
 char *const *environ_complete(char *const envp[], bool preload, const struct environ_identity *id, char **out,
 			      struct environ_strings *strings)
 {
-	struct text t = TEXT_IN(strings->preload), s = TEXT_IN(strings->session), p = TEXT_IN(strings->process);
+	struct text t = TEXT_IN(strings->preload), s = TEXT_IN(strings->session),
+		    p = TEXT_IN(strings->process);
 	const char *theirs = environ_get(envp, PRELOAD), *session = environ_get(envp, PS_ENV_SESSION);
 	bool right = preload_is_right(theirs, preload);
 	/* Another session than ours was asked for: the new image is a stranger there. */
@@ -144,7 +145,8 @@ bool environ_identity(const char *value, struct environ_identity *out, bool *san
 	const char *p = value;
 
 	if (!text_take_u64(&p, 16, &process) || *p++ != '.' || !text_take_u64(&p, 16, &pid) || *p++ != '.' ||
-	    !text_take_u64(&p, 16, &start) || *p++ != '.' || !text_take_u64(&p, 16, &forks) || pid > INT32_MAX)
+	    !text_take_u64(&p, 16, &start) || *p++ != '.' || !text_take_u64(&p, 16, &forks) ||
+	    pid > INT32_MAX)
 		return false;
 	*sandboxed = *p == 's';
 	if (p[*sandboxed] != '\0')

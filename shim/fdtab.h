@@ -43,7 +43,7 @@ struct fd_entry {
 	_Atomic uint64_t word;
 	_Atomic uint64_t cookie, inode; /* FD_ACCEPTED: the listener's cookie, and 0 */
 	_Atomic uint64_t check;
-	_Atomic uint64_t ring_of;          /* the process whose ring tells of this socket; else 0 */
+	_Atomic uint64_t ring_of;	    /* the process whose ring tells of this socket; else 0 */
 	_Atomic(struct ps_event *) counter; /* the COUNT record of a listener, or NULL */
 };
 

@@ -130,7 +130,8 @@ int hook_prctl(int option, ...)
 	/* Once the filter stands even the record's own page faults are allowed, but no system call. */
 	ret = REAL(prctl)(option, a, b, c, d);
 	if (recorded && ret == 0)
-		process_after_confinement(option == PR_SET_SECCOMP ? PS_SANDBOX_SECCOMP : PS_SANDBOX_NO_NEW_PRIVS, true);
+		process_after_confinement(
+			option == PR_SET_SECCOMP ? PS_SANDBOX_SECCOMP : PS_SANDBOX_NO_NEW_PRIVS, true);
 	return ret;
 }
 

@@ -25,7 +25,8 @@ static void each_fd(int over, const struct msghdr *msg, uint64_t stamp, fd_visit
 		if (head.cmsg_len < sizeof(head) || head.cmsg_len > all - at)
 			return;
 		end = at + head.cmsg_len;
-		for (; head.cmsg_level == SOL_SOCKET && head.cmsg_type == SCM_RIGHTS && data + sizeof(int) <= end;
+		for (; head.cmsg_level == SOL_SOCKET && head.cmsg_type == SCM_RIGHTS &&
+		       data + sizeof(int) <= end;
 		     data += sizeof(int)) {
 			int fd;
 

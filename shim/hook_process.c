@@ -128,7 +128,8 @@ static bool fits(char *const envp[])
 	return environ_count(envp) <= ENVIRON_MAX;
 }
 
-static void prepare(struct exec_call *x, char **out, int dirfd, const char *path, int flags, char *const envp[])
+static void prepare(struct exec_call *x, char **out, int dirfd, const char *path, int flags,
+		    char *const envp[])
 {
 	struct program program = { .seen = PS_SEEN, .preload = true };
 	struct environ_identity id;
@@ -232,16 +233,16 @@ int hook_execvp(const char *file, char *const argv[])
 }
 
 /* The arguments behind `arg` up to the NULL, and what comes after that; argv is the caller's frame. */
-#define COLLECT(arg, argv, ap) \
-	size_t n_ = 1; \
-	va_start(ap, arg); \
-	while (va_arg(ap, char *) != NULL) \
-		n_++; \
-	va_end(ap); \
+#define COLLECT(arg, argv, ap)                    \
+	size_t n_ = 1;                            \
+	va_start(ap, arg);                        \
+	while (va_arg(ap, char *) != NULL)        \
+		n_++;                             \
+	va_end(ap);                               \
 	argv = alloca((n_ + 1) * sizeof(char *)); \
-	va_start(ap, arg); \
-	argv[0] = (char *)(uintptr_t)arg; \
-	for (size_t i_ = 1; i_ <= n_; i_++) \
+	va_start(ap, arg);                        \
+	argv[0] = (char *)(uintptr_t)arg;         \
+	for (size_t i_ = 1; i_ <= n_; i_++)       \
 	argv[i_] = va_arg(ap, char *)
 
 int hook_execl(const char *path, const char *arg, ...)
@@ -297,7 +298,8 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 	ticket = process_before_fork(PS_F_SPAWN);
 	program = announce(ticket.child, AT_FDCWD, path, 0);
 	id = (struct environ_identity){ .process = ticket.child, .parent = (uint32_t)sys_getpid() };
-	ret = call(&child, file, actions, attr, argv, environ_complete(envp, program.preload, &id, out, &strings));
+	ret = call(&child, file, actions, attr, argv,
+		   environ_complete(envp, program.preload, &id, out, &strings));
 	process_after_fork(&ticket, child, ret);
 	if (ret == 0 && pid != NULL)
 		*pid = child;

@@ -96,9 +96,11 @@ static int accept_any(bool four, int fd, struct sockaddr *addr, socklen_t *len, 
 	track_begin(&self.changes);
 	new = four ? REAL(accept4)(fd, addr, len, flags) : REAL(accept)(fd, addr, len);
 	if (new >= 0)
-		track_accepted(new, fd, addr, room > 0 && room > *len ? *len : room, (flags & SOCK_CLOEXEC) != 0, closers);
+		track_accepted(new, fd, addr, room > 0 && room > *len ? *len : room,
+			       (flags & SOCK_CLOEXEC) != 0, closers);
 	else if (errno == EAGAIN)
-		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false), track_known(fd), false);
+		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false), track_known(fd),
+			   false);
 	else
 		emit_accept(log_stamp(), fd, track_known(fd), NULL, 0, errno, false, 0);
 	track_end(&self.changes);
@@ -112,7 +114,8 @@ int hook_accept(int fd, struct sockaddr *addr, socklen_t *len)
 
 int hook_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	return process_enter_socket() ? accept_any(true, fd, addr, len, flags) : REAL(accept4)(fd, addr, len, flags);
+	return process_enter_socket() ? accept_any(true, fd, addr, len, flags)
+				      : REAL(accept4)(fd, addr, len, flags);
 }
 
 /* Changes no descriptor, and may block: nothing is held and nothing counted over it. */
@@ -148,7 +151,8 @@ int hook_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 {
 	int ret = REAL(setsockopt)(fd, level, name, value, len);
 
-	if (ret == 0 && level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT) && process_enter())
+	if (ret == 0 && level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT) &&
+	    process_enter())
 		emit_option(fd, track_known(fd), level, name, *(const int *)value);
 	return ret;
 }

@@ -27,7 +27,6 @@
 #define ATTACH_WAITS 1000
 #define ID_MASK (((uint64_t)1 << 53) - 1) /* an id is exact as a JSON number */
 
-
 struct self self;
 _Thread_local struct thread thread;
 
@@ -164,7 +163,8 @@ static bool attach_ambient_now(void)
 	uint64_t parent;
 	uint32_t flags;
 
-	if (session_root_make(uid, environ_get(environ, PS_ENV_ROOT), environ_get(environ, "XDG_RUNTIME_DIR"), root) < 0 ||
+	if (session_root_make(uid, environ_get(environ, PS_ENV_ROOT), environ_get(environ, "XDG_RUNTIME_DIR"),
+			      root) < 0 ||
 	    session_ambient(root, self.session) < 0 || open_log(identify(NULL, &parent, &flags)) < 0)
 		return false;
 	begin(0, 0, true);
@@ -195,7 +195,8 @@ bool process_attach_ambient(void)
 
 struct fork_ticket process_before_fork(uint32_t flags)
 {
-	struct fork_ticket ticket = { .ordinal = atomic_fetch_add_explicit(&self.forks, 1, memory_order_relaxed) };
+	struct fork_ticket ticket = { .ordinal = atomic_fetch_add_explicit(&self.forks, 1,
+									   memory_order_relaxed) };
 
 	ticket.child = mix(process_id(), ticket.ordinal);
 	/* In this order: what ends between the two is seen by the child as a change. */
@@ -280,7 +281,8 @@ void process_before_uid(uid_t euid)
 	char path[LOG_PATH_MAX];
 	struct session_info info;
 
-	if (session_info(self.session, 0, &info) < 0 || session_arena_make(self.session, euid, info.size) < 0 ||
+	if (session_info(self.session, 0, &info) < 0 ||
+	    session_arena_make(self.session, euid, info.size) < 0 ||
 	    session_arena_path(self.session, euid, path, sizeof(path)) < 0)
 		return;
 	log_move(&self.log, path, euid);
@@ -330,7 +332,8 @@ static void find_ourselves(void)
 	if (dladdr(&self, &info) == 0 || info.dli_fname == NULL || info.dli_fname[0] != '/')
 		return;
 	entry = environ_own_entry(environ_get(environ, "LD_PRELOAD"), &len);
-	text_add_bytes(&preload, entry != NULL ? entry : info.dli_fname, entry != NULL ? len : strlen(info.dli_fname));
+	text_add_bytes(&preload, entry != NULL ? entry : info.dli_fname,
+		       entry != NULL ? len : strlen(info.dli_fname));
 	text_add(&library, info.dli_fname);
 	if (library.full || preload.full)
 		self.library[0] = '\0';

@@ -36,8 +36,8 @@ struct self {
 	_Atomic bool quiet; /* a sandbox may punish system calls: make none */
 
 	char session[SESSION_PATH_MAX]; /* "" until attached */
-	char library[LOG_PATH_MAX];     /* our own file, absolute */
-	char preload[LOG_PATH_MAX];     /* our entry as LD_PRELOAD names it */
+	char library[LOG_PATH_MAX];	/* our own file, absolute */
+	char preload[LOG_PATH_MAX];	/* our entry as LD_PRELOAD names it */
 };
 extern struct self self;
 
@@ -46,12 +46,12 @@ extern struct self self;
 /* What a thread is in the middle of. */
 struct thread {
 	uint64_t vfork_child; /* it is this vfork child, on its parent's memory; or VFORK_UNRECORDED */
-	bool forking;         /* in a wrapper of fork: the atfork handlers have nothing to do */
+	bool forking;	      /* in a wrapper of fork: the atfork handlers have nothing to do */
 	bool attaching;
 	struct fork_ticket {
 		uint64_t child, ordinal;   /* child 0: none */
 		uint64_t closers, changes; /* as of just before FORK was stamped */
-	} ticket;                          /* of the fork under way */
+	} ticket;			   /* of the fork under way */
 };
 extern _Thread_local struct thread thread;
 

@@ -17,9 +17,9 @@ void real_find(void)
 	int saved = errno;
 
 /* The cast is POSIX's own for dlsym: data pointer to function pointer. */
-#define HOOK(symbol, returns, parameters) \
-	if (real.symbol == NULL) { \
-		void *next = dlsym(RTLD_NEXT, #symbol); \
+#define HOOK(symbol, returns, parameters)                                      \
+	if (real.symbol == NULL) {                                             \
+		void *next = dlsym(RTLD_NEXT, #symbol);                        \
 		*(void **)&real.symbol = next != NULL ? next : (void *)absent; \
 	}
 #define ALIAS(symbol, target)

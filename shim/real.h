@@ -30,8 +30,9 @@ struct real {
 extern struct real real;
 
 /* Behind the body of `target`: the other name of it. */
-#define ALIAS_BODY(symbol, target) \
-	__typeof__(hook_##target) hook_##symbol __asm__(#symbol) __attribute__((alias(#target), visibility("default")));
+#define ALIAS_BODY(symbol, target)                               \
+	__typeof__(hook_##target) hook_##symbol __asm__(#symbol) \
+		__attribute__((alias(#target), visibility("default")));
 
 /*
  * Looks all of them up.  Called by the constructor, or by the first wrapper that is called before it

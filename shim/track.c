@@ -3,15 +3,18 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "common/sys.h"
 #include "emit.h"
 
-#define STOCK_FDS_MAX 65536u
+#define STOCK_FDS_MAX (1u << 20)
+#define POLL_FDS 64u
 
 /* glibc's own word on whether there are other threads; other libcs have none. */
 extern char __libc_single_threaded __attribute__((weak));
@@ -44,7 +47,9 @@ static struct fd_entry *entry_of(int fd)
 
 static struct fd_entry *entry_for(int fd)
 {
-	return thread.vfork_child != 0 ? NULL : fdtab_entry(fd, !atomic_load_explicit(&self.quiet, memory_order_relaxed));
+	return thread.vfork_child != 0
+		       ? NULL
+		       : fdtab_entry(fd, !atomic_load_explicit(&self.quiet, memory_order_relaxed));
 }
 
 /* Raises the generation and says MAYBE; returns the word before, and the new one in *marked. */
@@ -59,7 +64,8 @@ static uint64_t mark(struct fd_entry *e, uint64_t *marked)
 }
 
 /* Fails, rightly, if the word is no longer `from`: whoever changed it knows better. */
-static bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint64_t cookie, uint64_t inode, uint64_t ring_of)
+static bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint64_t cookie, uint64_t inode,
+		    uint64_t ring_of)
 {
 	uint64_t word = fd_word_next(from, low);
 
@@ -195,8 +201,8 @@ uint64_t track_look(int fd, uint32_t flags)
 	if (seen == SEEN_SOCKET) {
 		emit_set(stamp, fd, &id, flags);
 		if (e != NULL)
-			publish(e, marked, low_word(&id) | (known == id.cookie ? before & FD_BOUND : 0), id.cookie,
-				id.inode, 0);
+			publish(e, marked, low_word(&id) | (known == id.cookie ? before & FD_BOUND : 0),
+				id.cookie, id.inode, 0);
 		if (known != id.cookie || !(before & FD_BOUND))
 			tell_names(fd, id.cookie);
 		return id.cookie;
@@ -204,7 +210,8 @@ uint64_t track_look(int fd, uint32_t flags)
 	if (seen == SEEN_NO_SOCKET && e != NULL)
 		alone = publish(e, marked, FD_NONE, 0, 0, 0);
 	/* Where the log says "no socket" already and nobody else was at it, that need not be said again. */
-	if (!(alone && FD_STATE(before) == FD_NONE) && (seen == SEEN_NO_SOCKET || FD_STATE(before) != FD_MAYBE))
+	if (!(alone && FD_STATE(before) == FD_NONE) &&
+	    (seen == SEEN_NO_SOCKET || FD_STATE(before) != FD_MAYBE))
 		emit_set(stamp, fd, NULL, seen == SEEN_NOTHING ? flags | PS_F_UNKNOWN : flags);
 	return 0;
 }
@@ -250,7 +257,9 @@ void track_promote(int fd)
 {
 	struct fd_entry *e = entry_of(fd);
 	uint64_t word = fd_word(e);
-	struct identity id = { .family = FD_FAMILY(word), .type = FD_TYPE(word), .protocol = FD_PROTOCOL(word) };
+	struct identity id = { .family = FD_FAMILY(word),
+			       .type = FD_TYPE(word),
+			       .protocol = FD_PROTOCOL(word) };
 
 	if (!track_in_ring(e) || FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.inode))
 		return;
@@ -260,7 +269,9 @@ void track_promote(int fd)
 
 void track_created(int fd, int family, int type, int protocol, bool pair)
 {
-	struct identity id = { .family = (uint16_t)family, .type = type & 0xf, .protocol = (uint16_t)protocol };
+	struct identity id = { .family = (uint16_t)family,
+			       .type = type & 0xf,
+			       .protocol = (uint16_t)protocol };
 	uint64_t stamp = log_stamp(), marked;
 	struct fd_entry *e = entry_for(fd);
 	bool ring = thread.vfork_child == 0 && emit_ring_is_ring();
@@ -339,7 +350,8 @@ void track_listening(int fd)
 	set_flag(fd, FD_BOUND | FD_LISTEN);
 }
 
-static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t closers_before, unsigned own_closers)
+static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t closers_before,
+		       unsigned own_closers)
 {
 	struct fd_entry *from = entry_of(old), *to = entry_for(new);
 	uint64_t word = fd_word(from), marked, cookie, inode;
@@ -354,7 +366,8 @@ static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t 
 	return true;
 }
 
-void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before, unsigned own_closers)
+void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before,
+		  unsigned own_closers)
 {
 	if (thread.vfork_child != 0) {
 		track_look(new, 0);
@@ -386,7 +399,7 @@ uint64_t track_closing(int fd)
 	if (FD_STATE(word) == FD_NONE)
 		return word;
 	cookie = cookie_at(e, word);
-	emit_close(log_stamp(), fd, cookie, track_in_ring(e), cookie == 0 ? PS_F_UNKNOWN : 0);
+	emit_close(log_stamp(), fd, cookie, track_in_ring(e), 0);
 	return word;
 }
 
@@ -396,9 +409,10 @@ void track_closed(int fd, uint64_t word, bool failed)
 
 	if (e == NULL)
 		return;
-	if (FD_STATE(word) == FD_NONE ? fd_word(e) != word
-				      : failed || !atomic_compare_exchange_strong(&e->word, &(uint64_t){ word },
-										  fd_word_next(word, FD_NONE)))
+	if (FD_STATE(word) == FD_NONE
+		    ? fd_word(e) != word
+		    : failed || !atomic_compare_exchange_strong(&e->word, &(uint64_t){ word },
+								fd_word_next(word, FD_NONE)))
 		track_look(fd, 0);
 }
 
@@ -430,7 +444,8 @@ void track_closed_range(unsigned first, unsigned last, bool failed)
 
 		if (FD_STATE(word) == FD_NONE)
 			continue;
-		if (look || !atomic_compare_exchange_strong(&e->word, &(uint64_t){ word }, fd_word_next(word, FD_NONE)))
+		if (look || !atomic_compare_exchange_strong(&e->word, &(uint64_t){ word },
+							    fd_word_next(word, FD_NONE)))
 			track_look((int)fd, 0);
 	}
 }
@@ -446,51 +461,83 @@ static unsigned open_fds(void)
 	return sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/fd", &st, 0) < 0 ? 0 : (unsigned)st.st_size;
 }
 
-static unsigned highest_fd(void)
+/* No descriptor is above the hard limit, unless that was lowered later. */
+static unsigned fd_limit(void)
 {
 	struct rlimit lim;
 
-	if (sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) < 0 || lim.rlim_cur > STOCK_FDS_MAX)
+	if (sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) < 0 || lim.rlim_max > STOCK_FDS_MAX)
 		return STOCK_FDS_MAX;
-	return (unsigned)lim.rlim_cur;
+	return (unsigned)lim.rlim_max;
 }
 
-static bool is_open(int fd)
+static void set_none(unsigned fd)
 {
-	return sys3(SYS_fcntl, fd, F_GETFD, 0) >= 0;
+	struct fd_entry *e = fdtab_entry((int)fd, false);
+	uint64_t word = fd_word(e);
+
+	if (FD_STATE(word) != FD_NONE)
+		atomic_store(&e->word, fd_word_next(word, FD_NONE));
 }
 
-/* Writes the table anew; returns how many sockets there are.  Stops when all open ones were seen. */
+/* The table's entry of an fd as the kernel has it; true if that is a socket. */
+static bool take_one(unsigned fd)
+{
+	struct identity id = { 0 };
+	struct fd_entry *e;
+	uint64_t marked;
+
+	if (see((int)fd, &id) != SEEN_SOCKET) {
+		set_none(fd);
+		return false;
+	}
+	e = fdtab_entry((int)fd, true);
+	if (e == NULL)
+		return false;
+	mark(e, &marked);
+	publish(e, marked, low_word(&id), id.cookie, id.inode, 0);
+	return true;
+}
+
+/* poll(2) names what is closed, many at a time, and adds no waiter where it need not wait.  It takes
+ * a descriptor made by O_PATH for closed. */
+static void find_open(unsigned from, bool open[static POLL_FDS])
+{
+	struct pollfd fds[POLL_FDS];
+	struct timespec at_once = { 0 };
+
+	for (unsigned i = 0; i < POLL_FDS; i++)
+		fds[i] = (struct pollfd){ .fd = (int)(from + i) };
+	if (sys5(SYS_ppoll, fds, POLL_FDS, &at_once, NULL, 0) < 0)
+		memset(fds, 0, sizeof(fds));
+	for (unsigned i = 0; i < POLL_FDS; i++)
+		open[i] = !(fds[i].revents & POLLNVAL);
+}
+
+/*
+ * Writes the table anew; returns how many sockets there are.  Stops when all open descriptors were
+ * seen; those that poll does not see are no sockets, but where they keep the count from being reached
+ * every number up to the limit has been asked for.
+ */
 static unsigned take_stock(void)
 {
-	unsigned open = open_fds(), limit = open > 0 ? STOCK_FDS_MAX * 16 : highest_fd();
-	unsigned sockets = 0, fd = 0;
+	unsigned open = open_fds(), limit = fd_limit(), sockets = 0, seen = 0, fd = 0;
 
-	for (unsigned seen = 0; fd < limit && (open == 0 || seen < open); fd++) {
-		struct identity id = { 0 };
-		struct fd_entry *e = fdtab_entry((int)fd, false);
-		uint64_t marked;
+	while (fd < limit && (open == 0 || seen < open)) {
+		bool is[POLL_FDS];
 
-		if (see(fd > INT32_MAX ? -1 : (int)fd, &id) == SEEN_SOCKET) {
-			e = fdtab_entry((int)fd, true);
-			if (e != NULL) {
-				mark(e, &marked);
-				publish(e, marked, low_word(&id), id.cookie, id.inode, 0);
-				sockets++;
+		find_open(fd, is);
+		for (unsigned i = 0; i < POLL_FDS; i++, fd++) {
+			if (is[i]) {
+				sockets += take_one(fd);
+				seen++;
+			} else {
+				set_none(fd);
 			}
-			seen++;
-		} else {
-			seen += is_open((int)fd);
-			if (e != NULL && FD_STATE(fd_word(e)) != FD_NONE)
-				atomic_store(&e->word, fd_word_next(fd_word(e), FD_NONE));
 		}
 	}
-	for (; fd < fdtab_end(); fd++) {
-		struct fd_entry *e = fdtab_entry((int)fd, false);
-
-		if (FD_STATE(fd_word(e)) != FD_NONE)
-			atomic_store(&e->word, fd_word_next(fd_word(e), FD_NONE));
-	}
+	for (; fd < fdtab_end(); fd++)
+		set_none(fd);
 	return sockets;
 }
 

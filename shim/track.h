@@ -72,7 +72,8 @@ void track_listening(int fd);
 
 /* dup and F_DUPFD: new is a copy of old.  own_closers: how many of the closers in flight are this
  * call itself (dup2, dup3: 1). */
-void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before, unsigned own_closers);
+void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before,
+		  unsigned own_closers);
 
 /* Before and after a close.  The word that track_closing() returned goes to track_closed(). */
 uint64_t track_closing(int fd);

@@ -38,7 +38,7 @@ UNIT_WITH_test_fdtab := shim/fdtab.c
 THREADED := test_log test_fdtab
 
 .SECONDEXPANSION:
-$(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(patsubst %.c,$(B)/tool-obj/%.o,$$(UNIT_WITH_$$*))
+$(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(addprefix $(B)/tool-obj/,$$(UNIT_WITH_$$*:.c=.o))
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) -lcmocka -pthread
 

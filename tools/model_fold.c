@@ -9,10 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/program.h"
-
 #define LINEAGE_MAX 65536 /* a parent chain longer than this is refused */
-#define COMM_MAX 15	  /* as the kernel cuts it */
 
 struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
 {
@@ -37,16 +34,6 @@ struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
 		m->processes = p;
 	m->last_process = p;
 	return p;
-}
-
-static void image_free(struct image_node *n)
-{
-	if (!n->borrowed) {
-		free(n->image.exe);
-		free(n->image.comm);
-		free(n->image.argv);
-	}
-	free(n);
 }
 
 void process_free(struct process_node *n)
@@ -194,121 +181,13 @@ int process_set_pid(struct model *m, struct process *p, uint32_t pid)
 	return 0;
 }
 
-/* Images. */
-
-struct image_node *image_add(struct process *p, uint64_t stamp)
-{
-	struct image_node *n = calloc(1, sizeof(*n));
-
-	if (n == NULL)
-		return NULL;
-	n->image.since = stamp;
-	if (p->image != NULL)
-		p->image->next = &n->image;
-	else
-		p->first_image = &n->image;
-	p->image = &n->image;
-	return n;
-}
-
-/* The next NUL-terminated string of the tail, which may end without its NUL. */
-static char *take_string(const char **at, size_t *left)
-{
-	size_t len = *left > 0 ? strnlen(*at, *left) : 0;
-	char *s = strndup(*left > 0 ? *at : "", len);
-	size_t step = len < *left ? len + 1 : len;
-
-	if (step > 0)
-		*at += step;
-	*left -= step;
-	return s;
-}
-
-static int image_of_start(struct process *p, const struct record *r)
-{
-	struct image_node *n = image_add(p, r->ev.stamp);
-	const char *at = r->tail;
-	size_t left = r->tail != NULL ? r->tail_len : 0;
-	struct image *i;
-
-	if (n == NULL)
-		return -ENOMEM;
-	i = &n->image;
-	i->exe = take_string(&at, &left);
-	i->comm = take_string(&at, &left);
-	i->argv = malloc(left + 1);
-	if (i->exe == NULL || i->comm == NULL || i->argv == NULL)
-		return -ENOMEM;
-	if (left > 0)
-		memcpy(i->argv, at, left);
-	i->argv[left] = '\0';
-	i->argv_len = left > 0 && i->argv[left - 1] == '\0' ? left : left + (left > 0);
-	return 0;
-}
-
-int image_of_path(struct process *p, const char *path, uint64_t stamp, struct image_node **out)
-{
-	struct image_node *n = image_add(p, stamp);
-	const char *slash = strrchr(path, '/');
-
-	if (n == NULL)
-		return -ENOMEM;
-	n->image.exe = strdup(path);
-	n->image.comm = strndup(slash != NULL ? slash + 1 : path, COMM_MAX);
-	n->image.argv = strdup("");
-	if (out != NULL)
-		*out = n;
-	return n->image.exe != NULL && n->image.comm != NULL && n->image.argv != NULL ? 0 : -ENOMEM;
-}
-
-/* A forked child runs its parent's image; the strings stay the parent's, as long as the model. */
-static int image_of_parent(struct process *p, const struct process *parent, uint64_t stamp)
-{
-	struct image_node *n;
-
-	if (parent->image == NULL || p->image != NULL)
-		return 0;
-	n = image_add(p, stamp);
-	if (n == NULL)
-		return -ENOMEM;
-	n->borrowed = true;
-	n->image.exe = parent->image->exe;
-	n->image.comm = parent->image->comm;
-	n->image.argv = parent->image->argv;
-	n->image.argv_len = parent->image->argv_len;
-	return 0;
-}
-
-/* Undoing what settle showed. */
-
-static void undo_exec_image(struct model *m, struct process *p)
-{
-	struct process_node *n = process_node(p);
-	struct image *i = p->first_image;
-
-	if (n->exec_image == NULL)
-		return;
-	if (i == &n->exec_image->image) {
-		p->first_image = p->image = NULL;
-	} else {
-		while (i->next != &n->exec_image->image)
-			i = i->next;
-		i->next = NULL;
-		p->image = i;
-	}
-	n->exec_image->grave = m->image_grave; /* a child's image may have borrowed its strings */
-	m->image_grave = n->exec_image;
-	n->exec_image = NULL;
-	p->covered = n->covered_before;
-}
-
 int process_restore(struct model *m, struct process *p)
 {
 	struct process_node *n = process_node(p);
 	int err = 0;
 
 	n->dead = false;
-	undo_exec_image(m, p);
+	image_undo_exec(m, p);
 	if (!n->overlaid)
 		return 0;
 	n->overlaid = false;
@@ -355,90 +234,6 @@ int fold_stock(struct model *m, struct process *p, const struct record *r)
 	if (n->stock_left == 0)
 		stock_finish(m, p);
 	return 0;
-}
-
-/* exec. */
-
-void exec_forget(struct process *p)
-{
-	struct process_node *n = process_node(p);
-
-	if (n->exec == NULL)
-		return;
-	free(n->exec->path);
-	free(n->exec->closes);
-	free(n->exec);
-	n->exec = NULL;
-}
-
-int fold_exec(struct model *m, struct process *p, const struct record *r)
-{
-	struct process_node *n = process_node(p);
-	struct exec_try *t;
-
-	stock_finish(m, p);
-	exec_forget(p);
-	if (r->ev.exec.seen == PS_SEEN || r->ev.exec.seen == PS_SEEN_UNKNOWN ||
-	    r->ev.exec.seen >= PS_SEEN_COUNT)
-		return 0;
-	t = calloc(1, sizeof(*t));
-	if (t == NULL)
-		return -ENOMEM;
-	n->exec = t;
-	t->seen = r->ev.exec.seen;
-	t->stamp = r->ev.stamp;
-	t->path = strndup(r->tail != NULL ? r->tail : "", r->tail != NULL ? r->tail_len : 0);
-	return t->path != NULL ? 0 : -ENOMEM;
-}
-
-int fold_exec_closes(struct model *m, struct process *p, const struct record *r)
-{
-	struct exec_try *t = process_node(p)->exec;
-
-	if (t == NULL || r->ev.fd < 0)
-		return 0;
-	if (t->n_closes == t->size) {
-		size_t size = t->size == 0 ? 8 : 2 * t->size;
-		int32_t *closes = realloc(t->closes, size * sizeof(*closes));
-
-		if (closes == NULL)
-			return -ENOMEM;
-		t->closes = closes;
-		t->size = size;
-	}
-	t->closes[t->n_closes++] = r->ev.fd;
-	return 0;
-}
-
-static const char *base_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash != NULL ? slash + 1 : path;
-}
-
-/*
- * A START after an exec of a program that was not expected to report: either it does report after
- * all, or it ran unseen and then became one that does.
- */
-static int exec_done(struct model *m, struct process *p, const struct record *start)
-{
-	struct exec_try *t = process_node(p)->exec;
-	char *exe;
-	int err = 0;
-
-	if (t == NULL)
-		return 0;
-	for (size_t i = 0; i < t->n_closes && err == 0; i++)
-		err = fd_put(m, p, t->closes[i], t->stamp, NULL, ROAD_FOUND, NULL);
-	exe = strndup(start->tail != NULL ? start->tail : "", start->tail != NULL ? start->tail_len : 0);
-	if (exe == NULL)
-		return -ENOMEM;
-	if (err == 0 && strcmp(base_of(exe), base_of(t->path)) != 0)
-		err = image_of_path(p, t->path, t->stamp, NULL);
-	free(exe);
-	exec_forget(p);
-	return err;
 }
 
 int fold_start(struct model *m, struct process *p, const struct record *r)

@@ -226,7 +226,7 @@ int bound_update(struct model *m, struct socket *s); /* after a change of name, 
 struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct endpoint *asked);
 void bound_free(struct model *m);
 
-/* model_fold.c, model_call.c: one handler a kind. */
+/* model_fold.c, model_image.c, model_call.c: one handler a kind. */
 
 int fold_start(struct model *m, struct process *p, const struct record *r);
 int fold_fork(struct model *m, struct process *p, const struct record *r);
@@ -266,8 +266,15 @@ int process_set_pid(struct model *m, struct process *p, uint32_t pid);
 /* Undoes what settle showed of it: a record came. */
 int process_restore(struct model *m, struct process *p);
 void stock_finish(struct model *m, struct process *p);
-struct image_node *image_add(struct process *p, uint64_t stamp); /* empty; NULL: no memory */
-int image_of_path(struct process *p, const char *path, uint64_t stamp, struct image_node **out);
+
+/* model_image.c: what a process runs. */
+
+void image_free(struct image_node *n);
+int image_of_start(struct process *p, const struct record *r);
+int image_of_parent(struct process *p, const struct process *parent, uint64_t stamp); /* if it has none */
+int image_of_exec(struct process *p); /* for settle: shows the exec that is being tried as done */
+void image_undo_exec(struct model *m, struct process *p);
+int exec_done(struct model *m, struct process *p, const struct record *start);
 void exec_forget(struct process *p);
 
 /* model.c: what waits for the FORK of its process. */

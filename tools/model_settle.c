@@ -113,7 +113,7 @@ static int show_exec(struct process *p, struct model *m)
 
 	if (n->exec == NULL || n->exec_image != NULL)
 		return 0;
-	err = image_of_path(p, n->exec->path, n->exec->stamp, &n->exec_image);
+	err = image_of_exec(p);
 	if (err < 0)
 		return err;
 	n->covered_before = p->covered;

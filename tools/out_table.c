@@ -3,11 +3,11 @@
 #include "out.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <libsmartcols.h>
 #include <string.h>
 #include <time.h>
 
+#include "common/text.h"
 #include "util.h"
 
 #define SECOND 1000000000ull
@@ -79,12 +79,24 @@ static void put_texts(const struct value *v, FILE *f)
 		fprintf(f, "%s%.*s", space, (int)n, text);
 }
 
+static void put_number(uint64_t n, FILE *f)
+{
+	char digits[24];
+	struct text t = TEXT_IN(digits);
+
+	text_add_u64(&t, n);
+	fwrite_unlocked(digits, 1, t.len, f);
+}
+
 static void put_ints(const struct value *v, FILE *f)
 {
-	for (size_t i = 0; i < v->n; i++)
-		fprintf(f, "%s%" PRId32, i > 0 ? "," : "", v->ints[i]);
+	for (size_t i = 0; i < v->n; i++) {
+		if (i > 0)
+			putc_unlocked(',', f);
+		put_number((uint64_t)v->ints[i], f);
+	}
 	if (v->n == 0)
-		fputc('-', f);
+		putc_unlocked('-', f);
 }
 
 static void put_value(const struct view *view, const struct value *v, FILE *f);
@@ -116,26 +128,26 @@ static void put_value(const struct view *view, const struct value *v, FILE *f)
 
 	switch (v->kind) {
 	case VALUE_NULL:
-		fputc('-', f);
+		putc_unlocked('-', f);
 		break;
 	case VALUE_BOOL:
 		fputs(v->boolean ? "yes" : "no", f);
 		break;
 	case VALUE_NUMBER:
-		fprintf(f, "%" PRIu64, v->number);
+		put_number(v->number, f);
 		break;
 	case VALUE_SIZE:
 		put_size(v->number, f);
 		break;
 	case VALUE_TEXT:
-		fwrite(v->text, 1, v->len, f);
+		fwrite_unlocked(v->text, 1, v->len, f);
 		break;
 	case VALUE_TEXTS:
 		put_texts(v, f);
 		break;
 	case VALUE_TIME:
 		time_local(v->time, false, time);
-		fputs(time, f);
+		fputs_unlocked(time, f);
 		break;
 	case VALUE_INTS:
 		put_ints(v, f);
@@ -162,7 +174,7 @@ static int put_cells(const struct view *v, char **out, size_t *len)
 			value.kind = VALUE_NULL;
 			c->get(v, v->rows[i].item, &value);
 			put_value(v, &value, f);
-			fputc('\0', f);
+			putc_unlocked('\0', f);
 		}
 	}
 	return fclose(f) == 0 ? 0 : -ENOMEM;

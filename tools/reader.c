@@ -109,7 +109,8 @@ static bool arena_uid(const char *name, uint32_t *uid)
 	const char *p = name + len;
 	uint64_t n;
 
-	if (strncmp(name, SESSION_ARENA_PREFIX, len) != 0 || !text_take_u64(&p, 10, &n) || *p != '\0' || n > UINT32_MAX)
+	if (strncmp(name, SESSION_ARENA_PREFIX, len) != 0 || !text_take_u64(&p, 10, &n) || *p != '\0' ||
+	    n > UINT32_MAX)
 		return false;
 	*uid = (uint32_t)n;
 	return true;
@@ -169,8 +170,8 @@ static int find_arenas(struct reader *r)
 
 static bool is_chunk(const struct ps_chunk *c, uint64_t pages_left)
 {
-	return c->magic == PS_CHUNK_MAGIC && c->version == PS_VERSION && c->endian == PS_ENDIAN && c->pages > 0 &&
-	       c->pages <= CHUNK_PAGES_MAX && c->pages <= pages_left;
+	return c->magic == PS_CHUNK_MAGIC && c->version == PS_VERSION && c->endian == PS_ENDIAN &&
+	       c->pages > 0 && c->pages <= CHUNK_PAGES_MAX && c->pages <= pages_left;
 }
 
 static int add_chunk(struct arena *a, uint64_t page, const struct ps_chunk *head, size_t at)
@@ -234,7 +235,8 @@ static int find_chunks(struct reader *r, struct arena *a)
 
 static const struct ps_event *slot_of(const char *copy, uint32_t i)
 {
-	return (const struct ps_event *)(const void *)(copy + sizeof(struct ps_chunk) + (size_t)i * PS_SLOT_SIZE);
+	return (const struct ps_event *)(const void *)(copy + sizeof(struct ps_chunk) +
+						       (size_t)i * PS_SLOT_SIZE);
 }
 
 static bool add_record(struct reader *r, const struct record *rec)
@@ -293,7 +295,8 @@ static uint32_t take_record(struct reader *r, const struct arena *a, struct chun
 	struct record rec = { .ev = *slot_of(r->copies[0], i),
 			      .uid = a->uid,
 			      .place = (uint64_t)(a - r->arenas) << 48 |
-				       (c->page * PS_PAGE / PS_SLOT_SIZE + sizeof(struct ps_chunk) / PS_SLOT_SIZE + i) };
+				       (c->page * PS_PAGE / PS_SLOT_SIZE +
+					sizeof(struct ps_chunk) / PS_SLOT_SIZE + i) };
 
 	if (!is_whole(r, i, PS_DONE))
 		return 0;

@@ -19,16 +19,16 @@ struct record {
 	struct ps_event ev; /* commit: as read; stamp: CLOCK_MONOTONIC of the writer */
 	const char *tail;   /* not NUL-terminated; NULL if none */
 	uint32_t tail_len;
-	uint32_t uid;   /* of the arena it stood in */
+	uint32_t uid;	/* of the arena it stood in */
 	uint64_t place; /* equal for equal place in the log: COUNT records are read again in place */
 };
 
 struct reader_stats {
 	uint64_t chunks, bytes; /* claimed */
-	uint64_t torn;          /* begun, never finished */
-	uint64_t overwritten;   /* ring records gone */
-	uint64_t dropped;       /* records that found no room, as the arenas' headers say */
-	uint64_t bad;           /* chunks or records that make no sense */
+	uint64_t torn;		/* begun, never finished */
+	uint64_t overwritten;	/* ring records gone */
+	uint64_t dropped;	/* records that found no room, as the arenas' headers say */
+	uint64_t bad;		/* chunks or records that make no sense */
 };
 
 struct reader;

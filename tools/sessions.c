@@ -84,18 +84,38 @@ static int find_own(struct session_list *l, const char *root_env)
 	return ret;
 }
 
+static bool all_of(const char *s, int (*is)(int))
+{
+	if (*s == '\0')
+		return false;
+	while (*s != '\0') {
+		if (!is((unsigned char)*s++))
+			return false;
+	}
+	return true;
+}
+
+/* "…/portshim", or "…/portshim-UID" */
+static bool is_root_name(const char *path)
+{
+	const char *dash = strrchr(path, '-');
+
+	return dash == NULL || strchr(dash, '/') != NULL || all_of(dash + 1, isdigit);
+}
+
 /* Every place that session_root() may name, for every user. */
 static int find_everybodys(struct session_list *l)
 {
-	static const char *const places[] = { "/run/portshim", "/run/user/*/portshim",
-					      "/dev/shm/portshim-*" };
+	static const char *const places[] = { "/run/portshim", "/run/user/*/portshim", "/dev/shm/portshim-*" };
 	CLEANUP(globfree) glob_t found = { 0 };
 	int ret = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(places); i++)
 		glob(places[i], i > 0 ? GLOB_APPEND : 0, NULL, &found);
-	for (size_t i = 0; i < found.gl_pathc && ret == 0; i++)
-		ret = find_in_root(l, found.gl_pathv[i]);
+	for (size_t i = 0; i < found.gl_pathc && ret == 0; i++) {
+		if (is_root_name(found.gl_pathv[i]))
+			ret = find_in_root(l, found.gl_pathv[i]);
+	}
 	return ret;
 }
 
@@ -415,17 +435,6 @@ bool session_starting(const struct session_info *info)
 }
 
 /* Removing */
-
-static bool all_of(const char *s, int (*is)(int))
-{
-	if (*s == '\0')
-		return false;
-	while (*s != '\0') {
-		if (!is((unsigned char)*s++))
-			return false;
-	}
-	return true;
-}
 
 /* session.c: the session's file, arenas, and arenas that were never finished. */
 static bool is_own_name(const char *name)

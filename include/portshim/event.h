@@ -26,26 +26,31 @@ enum ps_kind {
 
 /* Header flags.  What they mean with other kinds than those named: nothing. */
 enum ps_flag {
-	PS_F_STOCK = 1u << 0,     /* SET: one of the list after STOCK */
+	PS_F_STOCK = 1u << 0,	  /* SET: one of the list after STOCK */
 	PS_F_RECEIVED = 1u << 1,  /* SET: came by SCM_RIGHTS */
-	PS_F_SAME = 1u << 2,      /* SET, SOCKET: tells more of the socket that fd is already */
-	PS_F_UNKNOWN = 1u << 3,   /* SET: the shim could not look; DUP, CLOSE: cookie not known */
-	PS_F_CLOEXEC = 1u << 4,   /* SOCKET, ACCEPT, DUP: close-on-exec as created */
+	PS_F_SAME = 1u << 2,	  /* SET, SOCKET: tells more of the socket that fd is already */
+	PS_F_UNKNOWN = 1u << 3,	  /* SET: the shim could not look; DUP, CLOSE: cookie not known */
+	PS_F_CLOEXEC = 1u << 4,	  /* SOCKET, ACCEPT, DUP: close-on-exec as created */
 	PS_F_TRUNCATED = 1u << 5, /* the tail did not hold all */
-	PS_F_VFORK = 1u << 6,     /* FORK, BORN: the child shares memory until it execs */
-	PS_F_SPAWN = 1u << 7,     /* FORK: posix_spawn; the child's first record is its START */
-	PS_F_ATFORK = 1u << 8,    /* FORK, BORN: a fork inside libc, as in daemon(3) */
-	PS_F_UNSEEN = 1u << 9,    /* BORN, START: came by a road that no hook saw */
-	PS_F_EXECED = 1u << 10,   /* START: the same process as before an exec */
+	PS_F_VFORK = 1u << 6,	  /* FORK, BORN: the child shares memory until it execs */
+	PS_F_SPAWN = 1u << 7,	  /* FORK: posix_spawn; the child's first record is its START */
+	PS_F_ATFORK = 1u << 8,	  /* FORK, BORN: a fork inside libc, as in daemon(3) */
+	PS_F_UNSEEN = 1u << 9,	  /* BORN, START: came by a road that no hook saw */
+	PS_F_EXECED = 1u << 10,	  /* START: the same process as before an exec */
 	PS_F_FETCHED = 1u << 11,  /* SET: came by pidfd_getfd */
-	PS_F_AFTER = 1u << 12,    /* CLOSE: found closed afterwards, not by the call's own record */
+	PS_F_AFTER = 1u << 12,	  /* CLOSE: found closed afterwards, not by the call's own record */
 };
 
 /* STOCK.why */
 enum ps_stock_why { PS_STOCK_START = 1, PS_STOCK_CONTENDED, PS_STOCK_LOST, PS_STOCK_UNSEEN_FORK };
 
 /* SANDBOX.what */
-enum ps_sandbox_what { PS_SANDBOX_CHROOT = 1, PS_SANDBOX_NO_NEW_PRIVS, PS_SANDBOX_SECCOMP, PS_SANDBOX_NAMESPACE };
+enum ps_sandbox_what {
+	PS_SANDBOX_CHROOT = 1,
+	PS_SANDBOX_NO_NEW_PRIVS,
+	PS_SANDBOX_SECCOMP,
+	PS_SANDBOX_NAMESPACE
+};
 
 /*
  * A socket name in 24 bytes.  family AF_INET, AF_INET6: port in host order, bytes the address in
@@ -79,7 +84,7 @@ typedef struct ps_addr ps_addr_t;
 #define FIELD(type, name) PS_TYPE_##type name;
 #define TEXT(name)
 #define END \
-	} \
+	}   \
 	;
 #include "event.def"
 
@@ -89,10 +94,10 @@ enum ps_state { PS_EMPTY, PS_BEGIN, PS_DONE, PS_TAIL };
 
 struct ps_event {
 	uint32_t commit; /* stored last, with release order; first for a reader */
-	uint8_t kind;    /* enum ps_kind */
-	uint8_t slots;   /* this one and its tails */
-	uint16_t error;  /* errno of the call, 0 if it succeeded */
-	uint64_t stamp;  /* CLOCK_MONOTONIC, ns */
+	uint8_t kind;	 /* enum ps_kind */
+	uint8_t slots;	 /* this one and its tails */
+	uint16_t error;	 /* errno of the call, 0 if it succeeded */
+	uint64_t stamp;	 /* CLOCK_MONOTONIC, ns */
 	uint64_t process;
 	int32_t fd; /* -1 where there is none */
 	uint32_t flags;
@@ -121,7 +126,7 @@ struct ps_arena {
 	uint16_t version;
 	uint16_t endian;
 	uint32_t uid;
-	uint64_t size;    /* bytes; a reader takes the session's word, not this */
+	uint64_t size;	  /* bytes; a reader takes the session's word, not this */
 	uint64_t cursor;  /* next page to claim: a hint, checked by each claim */
 	uint64_t dropped; /* records lost for want of a chunk */
 	uint64_t refused; /* claims that got none */
@@ -142,14 +147,14 @@ struct ps_chunk {
 	uint32_t ring; /* 1: slots are used again once all are full */
 	uint32_t spare;
 	uint64_t monotonic; /* both clocks at the claim, ns */
-	uint64_t count;     /* slots claimed so far, from the first lap on; on a cache line of its own */
+	uint64_t count;	    /* slots claimed so far, from the first lap on; on a cache line of its own */
 	uint64_t realtime;
 	uint64_t spares[6];
 };
 #define PS_CHUNK_MAGIC 0x4b4e4843534f5250ull
 
 #define PS_SLOT_SIZE 64u
-#define PS_CHUNK_SLOTS(pages) (((pages) * PS_PAGE - (unsigned)sizeof(struct ps_chunk)) / PS_SLOT_SIZE)
+#define PS_CHUNK_SLOTS(pages) (((pages)*PS_PAGE - (unsigned)sizeof(struct ps_chunk)) / PS_SLOT_SIZE)
 
 _Static_assert(sizeof(struct ps_event) == PS_SLOT_SIZE, "a record is one slot");
 _Static_assert(sizeof(struct ps_tail) == PS_SLOT_SIZE, "a tail is one slot");

@@ -19,7 +19,7 @@
 /* A socket name whole: what struct ps_addr and its tail say together. */
 struct endpoint {
 	uint16_t family; /* 0: no address */
-	uint16_t port;   /* host order; AF_UNIX: length of name, as in struct ps_addr */
+	uint16_t port;	 /* host order; AF_UNIX: length of name, as in struct ps_addr */
 	uint32_t scope;
 	union {
 		uint8_t ip[16];

@@ -91,7 +91,8 @@ static unsigned slots_of(chunk_ref ref)
 
 static struct ps_event *slot_at(chunk_ref ref, unsigned i)
 {
-	return (struct ps_event *)((char *)chunk_of(ref) + sizeof(struct ps_chunk) + (size_t)i * PS_SLOT_SIZE);
+	return (struct ps_event *)(void *)((char *)chunk_of(ref) + sizeof(struct ps_chunk) +
+				   (size_t)i * PS_SLOT_SIZE);
 }
 
 static void write_slot(void *slot, const void *from, uint32_t lap, enum ps_state state)
@@ -101,7 +102,8 @@ static void write_slot(void *slot, const void *from, uint32_t lap, enum ps_state
 	atomic_store_explicit(commit, PS_COMMIT(lap, PS_BEGIN), RELAXED);
 	/* A reader that sees any of the new bytes must not see the old lap's commit word. */
 	atomic_thread_fence(RELEASE);
-	memcpy((char *)slot + sizeof(*commit), (const char *)from + sizeof(*commit), PS_SLOT_SIZE - sizeof(*commit));
+	memcpy((char *)slot + sizeof(*commit), (const char *)from + sizeof(*commit),
+	       PS_SLOT_SIZE - sizeof(*commit));
 	atomic_store_explicit(commit, PS_COMMIT(lap, state), RELEASE);
 }
 
@@ -205,7 +207,8 @@ static int map_header(struct log_place *place, int fd, uint64_t size, struct ps_
 	return 0;
 }
 
-static void fill_chunk(struct log *log, struct ps_chunk *chunk, unsigned pages, bool ring, uint32_t uid, int pid)
+static void fill_chunk(struct log *log, struct ps_chunk *chunk, unsigned pages, bool ring, uint32_t uid,
+		       int pid)
 {
 	uint64_t start = atomic_load_explicit(&log->start, RELAXED);
 
@@ -227,8 +230,8 @@ static void fill_chunk(struct log *log, struct ps_chunk *chunk, unsigned pages, 
 }
 
 /* One try at the pages the cursor points to.  -EAGAIN: they are somebody's. */
-static int claim_at_cursor(struct log *log, struct log_place *place, int fd, uint64_t size, unsigned pages, bool ring,
-			   chunk_ref *out)
+static int claim_at_cursor(struct log *log, struct log_place *place, int fd, uint64_t size, unsigned pages,
+			   bool ring, chunk_ref *out)
 {
 	struct ps_arena *header;
 	uint64_t at, unowned = 0;
@@ -259,7 +262,8 @@ static int claim_at_cursor(struct log *log, struct log_place *place, int fd, uin
 	return 0;
 }
 
-static int claim_from(struct log *log, struct log_place *place, int fd, unsigned pages, bool ring, chunk_ref *out)
+static int claim_from(struct log *log, struct log_place *place, int fd, unsigned pages, bool ring,
+		      chunk_ref *out)
 {
 	struct stat st;
 	int ret = (int)sys2(SYS_fstat, fd, &st);
@@ -399,7 +403,8 @@ void log_forked(struct log *log, uint64_t process)
 	for (int fd = 0; fd < SWEEP_FDS; fd++) {
 		struct stat st;
 
-		if (sys2(SYS_fstat, fd, &st) == 0 && place->ino != 0 && st.st_ino == place->ino && same_file(place, &st))
+		if (sys2(SYS_fstat, fd, &st) == 0 && place->ino != 0 && st.st_ino == place->ino &&
+		    same_file(place, &st))
 			sys_close(fd);
 	}
 	atomic_store(&log->claiming, 0);
@@ -493,11 +498,9 @@ static void count_lost(struct log *log)
 
 static void tell_lost(struct log *log, const struct ps_event *first)
 {
-	struct ps_event ev = { .kind = PS_DROPPED,
-			       .slots = 1,
-			       .stamp = first->stamp,
-			       .process = first->process,
-			       .fd = -1 };
+	struct ps_event ev = {
+		.kind = PS_DROPPED, .slots = 1, .stamp = first->stamp, .process = first->process, .fd = -1
+	};
 
 	ev.dropped.records = atomic_exchange(&log->lost, 0);
 	append_lane(log, &log->main, &ev, NULL, 0);

@@ -37,8 +37,8 @@ typedef uintptr_t chunk_ref;
 /* An arena as a process has it. */
 struct log_place {
 	char path[LOG_PATH_MAX]; /* absolute */
-	uint32_t uid;            /* whose it must be */
-	uint64_t dev, ino;       /* what is claimed from must still be this file */
+	uint32_t uid;		 /* whose it must be */
+	uint64_t dev, ino;	 /* what is claimed from must still be this file */
 	_Atomic(struct ps_arena *) header;
 };
 
@@ -49,17 +49,18 @@ struct log {
 	_Atomic uint64_t start; /* of this process; 0: not asked for yet */
 
 	_Atomic chunk_ref main;
-	_Atomic chunk_ref ring;  /* the main chunk while that is the first one */
+	_Atomic chunk_ref ring;	 /* the main chunk while that is the first one */
 	_Atomic chunk_ref spare; /* for the main lane: the reserve, or what lost a race */
-	_Atomic uint32_t pages;  /* size of the next main chunk */
+	_Atomic uint32_t pages;	 /* size of the next main chunk */
 
-	_Atomic int32_t borrowed; /* n > 0: a forked child that may put n - 1 more records in its parent's chunk */
+	_Atomic int32_t
+		borrowed; /* n > 0: a forked child that may put n - 1 more records in its parent's chunk */
 	_Atomic int32_t claiming; /* claims in flight: a child forked now holds their fd */
 
-	_Atomic uint64_t lost;     /* records dropped since the last one written */
+	_Atomic uint64_t lost;	   /* records dropped since the last one written */
 	_Atomic uint32_t back_off; /* appends to skip before the next claim */
 	_Atomic uint32_t failures; /* claims failed in a row */
-	_Atomic bool frozen;       /* no system call any more: a sandbox could punish it */
+	_Atomic bool frozen;	   /* no system call any more: a sandbox could punish it */
 };
 
 /* CLOCK_MONOTONIC in ns, by the vDSO. */

@@ -115,7 +115,8 @@ static bool loader_name(const struct image_file *f, const Elf64_Ehdr *eh, char o
 		ssize_t n;
 		char *base;
 
-		if (read_at(f->fd, &ph, sizeof(ph), eh->e_phoff + (uint64_t)i * eh->e_phentsize) != sizeof(ph))
+		if (read_at(f->fd, &ph, sizeof(ph), eh->e_phoff + (uint64_t)i * eh->e_phentsize) !=
+		    sizeof(ph))
 			return false;
 		if (ph.p_type != PT_INTERP)
 			continue;
@@ -133,7 +134,8 @@ static bool loader_name(const struct image_file *f, const Elf64_Ehdr *eh, char o
 
 static bool is_glibc_loader(const char *base)
 {
-	return strncmp(base, "ld-linux", 8) == 0 || strncmp(base, "ld64.so", 7) == 0 || strncmp(base, "ld.so", 5) == 0;
+	return strncmp(base, "ld-linux", 8) == 0 || strncmp(base, "ld64.so", 7) == 0 ||
+	       strncmp(base, "ld.so", 5) == 0;
 }
 
 static enum ps_seen look_elf(const struct image_file *f, const char *path)
@@ -194,7 +196,8 @@ struct program program_look(int dirfd, const char *path, int flags, const char *
 {
 	struct program p = { .seen = look(dirfd, path, flags) };
 
-	if ((p.seen == PS_SEEN || p.seen == PS_SEEN_STATIC || p.seen == PS_SEEN_UNKNOWN) && !readable(library))
+	if ((p.seen == PS_SEEN || p.seen == PS_SEEN_STATIC || p.seen == PS_SEEN_UNKNOWN) &&
+	    !readable(library))
 		p.seen = PS_SEEN_LIBRARY;
 	/* A static program's own children may be dynamic ones. */
 	p.preload = p.seen == PS_SEEN || p.seen == PS_SEEN_STATIC || p.seen == PS_SEEN_UNKNOWN;

@@ -12,13 +12,13 @@
 #include <sys/types.h>
 
 enum ps_seen {
-	PS_SEEN,          /* a dynamic program of our own kind: the preloaded shim will report */
-	PS_SEEN_STATIC,   /* no PT_INTERP: no dynamic loader reads LD_PRELOAD */
-	PS_SEEN_SETUID,   /* setuid, setgid or file capabilities: LD_PRELOAD is dropped (AT_SECURE) */
-	PS_SEEN_CLASS,    /* another ELF class or machine than the shim's */
-	PS_SEEN_LIBC,     /* another libc's loader (musl) */
-	PS_SEEN_LIBRARY,  /* the new image could not read the shim's file (chroot, permissions) */
-	PS_SEEN_UNKNOWN,  /* the file could not be read: said, and taken for seen */
+	PS_SEEN,	 /* a dynamic program of our own kind: the preloaded shim will report */
+	PS_SEEN_STATIC,	 /* no PT_INTERP: no dynamic loader reads LD_PRELOAD */
+	PS_SEEN_SETUID,	 /* setuid, setgid or file capabilities: LD_PRELOAD is dropped (AT_SECURE) */
+	PS_SEEN_CLASS,	 /* another ELF class or machine than the shim's */
+	PS_SEEN_LIBC,	 /* another libc's loader (musl) */
+	PS_SEEN_LIBRARY, /* the new image could not read the shim's file (chroot, permissions) */
+	PS_SEEN_UNKNOWN, /* the file could not be read: said, and taken for seen */
 	PS_SEEN_COUNT
 };
 

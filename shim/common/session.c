@@ -30,7 +30,8 @@ static bool may_grow_to(uint64_t size)
 {
 	struct rlimit lim;
 
-	return sys4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &lim) == 0 && (lim.rlim_cur == RLIM_INFINITY || lim.rlim_cur >= size);
+	return sys4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &lim) == 0 &&
+	       (lim.rlim_cur == RLIM_INFINITY || lim.rlim_cur >= size);
 }
 
 static int join(char *out, size_t size, const char *dir, const char *name)
@@ -55,7 +56,8 @@ static int random_name(const char *prefix, char *out, size_t size)
 	return t.full ? -ENAMETOOLONG : 0;
 }
 
-int session_root(unsigned i, uid_t uid, const char *root, const char *runtime_dir, char out[static SESSION_PATH_MAX])
+int session_root(unsigned i, uid_t uid, const char *root, const char *runtime_dir,
+		 char out[static SESSION_PATH_MAX])
 {
 	struct text t = { .buf = out, .size = SESSION_PATH_MAX };
 

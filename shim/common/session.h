@@ -22,9 +22,9 @@
 
 struct session_info {
 	uint32_t version;
-	uint64_t size;    /* of each arena, bytes */
+	uint64_t size;	  /* of each arena, bytes */
 	uint64_t created; /* CLOCK_REALTIME, ns */
-	char boot[40];    /* /proc/sys/kernel/random/boot_id; "" if unreadable */
+	char boot[40];	  /* /proc/sys/kernel/random/boot_id; "" if unreadable */
 };
 
 /*
@@ -33,11 +33,13 @@ struct session_info {
  * /dev/shm/portshim-UID.  `root` and `runtime_dir` are those variables' values or NULL: the caller
  * reads them, as it knows whether the environment can be trusted.
  */
-int session_root(unsigned i, uid_t uid, const char *root, const char *runtime_dir, char out[static SESSION_PATH_MAX]);
+int session_root(unsigned i, uid_t uid, const char *root, const char *runtime_dir,
+		 char out[static SESSION_PATH_MAX]);
 
 /* Picks the first of those places that is on tmpfs (with $PORTSHIM_ROOT: that place), makes the
  * directory, checks that it is the user's own. */
-int session_root_make(uid_t uid, const char *root, const char *runtime_dir, char out[static SESSION_PATH_MAX]);
+int session_root_make(uid_t uid, const char *root, const char *runtime_dir,
+		      char out[static SESSION_PATH_MAX]);
 
 /* Makes a session in `dir`, which must not exist or be an empty directory of the user's: -ENOTEMPTY,
  * -EPERM (someone else's), -EMEDIUMTYPE (a file system that cannot carry an arena), -ENOSPC … */

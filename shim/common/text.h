@@ -17,8 +17,8 @@ struct text {
 	bool full;
 };
 
-#define TEXT_IN(array) \
-	{ \
+#define TEXT_IN(array)                                \
+	{                                             \
 		.buf = (array), .size = sizeof(array) \
 	}
 

@@ -120,7 +120,7 @@ daemon_of() {
 	echo >stop
 	wait_for gone "$daemon"
 	ended
-	that "map(select(.pid == $daemon)) | length == 1 and .[0].until != null" --past
+	that "map(select(.pid == $daemon)) | length == 1 and .[0].live == false" --past
 }
 
 @test "a daemon by daemon(3), which closed everything first" {
@@ -284,24 +284,33 @@ accepted() {
 		n=$(accepted "$DIR/count.$round")
 		ended
 		# One accept may have returned without having been counted yet.
-		that "length == 1 and .[0].until != null and (.[0].accepts == $n or .[0].accepts == $n + 1)" --past
+		that "length == 1 and .[0].live == false and .[0].fds == [] and (.[0].accepts == $n or .[0].accepts == $n + 1)" --past
 	done
 }
 
-processes() {
-	"$PORTSHIM" tree -s "$SESSION" --past --json | jq '[.. | objects | select(has("pid") and has("children"))] | length'
+# recorded FILTER: of the list of processes, is it so?
+recorded() {
+	"$PORTSHIM" tree -s "$SESSION" --past --json >tree.json
+	jq -c '.processes | [length, (map(.covered) | unique), (map(.ended) | unique | length)]' tree.json
+	jq -e ".processes | $1" tree.json >/dev/null
+}
+
+small_arenas() {
+	[ "$(du -kc "$SESSION"/arena.* | tail -1 | cut -f1)" -le 65536 ]
 }
 
 @test "a storm of 10,000 forks is recorded whole" {
 	"$PORTSHIM" run -o "$SESSION" -- "$HELPERS/storm" fork 10000
-	[ "$(processes)" -eq 10001 ]
-	[ "$(du -kc "$SESSION"/arena.* | tail -1 | cut -f1)" -le 65536 ]
+	recorded 'length == 10001 and all(.ended != null and .exit == 0 and .covered == "preload")'
+	recorded '(map(.process) | unique | length) == 10001'
+	small_arenas
 }
 
 @test "a storm of 10,000 execs is recorded whole" {
 	"$PORTSHIM" run -o "$SESSION" -- "$HELPERS/storm" exec 10000 "$HELPERS/nothing"
-	[ "$(processes)" -eq 10001 ]
-	[ "$(du -kc "$SESSION"/arena.* | tail -1 | cut -f1)" -le 65536 ]
+	recorded 'length == 10001 and all(.covered == "preload")'
+	recorded 'map(select((.images | length) == 2 and (.exe | endswith("/nothing")))) | length == 10000'
+	small_arenas
 }
 
 @test "exit status, output and signals are those of the bare run" {
@@ -336,6 +345,7 @@ processes() {
 		echo x; (exit 3); echo $?
 		trap 'echo trapped; exit 4' USR1; kill -USR1 $$
 	END
+	[ "$n" -eq 11 ]
 }
 
 @test "--summary passes signals on and says what to type next" {
@@ -356,13 +366,10 @@ processes() {
 }
 
 @test "what cannot be started" {
-	run "$PORTSHIM" run -o "$DIR/one" -- "$DIR/no such program"
-	[ "$status" -eq 127 ]
+	run -127 "$PORTSHIM" run -o "$DIR/one" -- "$DIR/no such program"
 	echo text >plain
-	run "$PORTSHIM" run -o "$DIR/two" -- "$DIR/plain"
-	[ "$status" -eq 126 ]
+	run -126 "$PORTSHIM" run -o "$DIR/two" -- "$DIR/plain"
 	mkdir full
 	touch full/file
-	run "$PORTSHIM" run -o "$DIR/full" -- true
-	[ "$status" -eq 2 ]
+	run -2 "$PORTSHIM" run -o "$DIR/full" -- true
 }

@@ -289,7 +289,8 @@ static void killed_at_any_instant(void **state)
 {
 	for (int i = 0; i < 40; i++) {
 		struct ps_event ev = event(PS_OPTION, i);
-		uint64_t *acknowledged = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		uint64_t *acknowledged =
+			mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		const struct record *records;
 		struct reader *r;
 		pid_t pid;
