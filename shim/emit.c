@@ -129,8 +129,11 @@ void emit_born(uint64_t parent, uint64_t ordinal, uint32_t flags)
 	ev.flags = flags;
 	ev.born.parent = parent;
 	ev.born.ordinal = ordinal;
-	ev.born.pid = (uint32_t)sys_getpid();
-	ev.born.uid = (uint32_t)sys0(SYS_geteuid);
+	/* In a sandbox the parent's FORKED has to do. */
+	if (!atomic_load_explicit(&self.quiet, memory_order_relaxed)) {
+		ev.born.pid = (uint32_t)sys_getpid();
+		ev.born.uid = (uint32_t)sys0(SYS_geteuid);
+	}
 	append(&ev, false);
 }
 
@@ -172,6 +175,8 @@ void emit_credentials(void)
 {
 	struct ps_event ev = NEW_EVENT(PS_CREDENTIALS, -1);
 
+	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		return;
 	ev.credentials.uid = (uint32_t)sys0(SYS_getuid);
 	ev.credentials.euid = (uint32_t)sys0(SYS_geteuid);
 	ev.credentials.gid = (uint32_t)sys0(SYS_getgid);

@@ -150,6 +150,15 @@ void hook_closefrom(int first)
 	track_end(&self.closers);
 }
 
+/* A stream without a descriptor has none, and that is no error of the program's. */
+static int number_of(FILE *file)
+{
+	int saved = errno, fd = fileno_unlocked(file);
+
+	errno = saved;
+	return fd;
+}
+
 /* libc closes the descriptor by a call of its own that no wrapper sees. */
 int hook_fclose(FILE *file)
 {
@@ -158,7 +167,7 @@ int hook_fclose(FILE *file)
 
 	if (!process_enter())
 		return REAL(fclose)(file);
-	fd = fileno_unlocked(file);
+	fd = number_of(file);
 	if (fd < 0)
 		return REAL(fclose)(file);
 	track_begin(&self.closers);
@@ -179,7 +188,7 @@ static FILE *freopen_any(freopen_fn *call, const char *path, const char *mode, F
 
 	if (!process_enter())
 		return call(path, mode, file);
-	fd = fileno_unlocked(file);
+	fd = number_of(file);
 	track_begin(&self.closers);
 	ret = call(path, mode, file);
 	if (fd >= 0 && (FD_STATE(word_of(fd)) != FD_NONE || thread.vfork_child != 0))

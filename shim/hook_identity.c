@@ -2,6 +2,7 @@
 /* Changes of identity and confinement: what must be done while it still may be. */
 
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
@@ -108,16 +109,45 @@ int hook_chroot(const char *path)
 	return ret;
 }
 
+/* Strict seccomp and PR_SET_TSC take away even the reading of the clock, which is a signal then. */
+static int stop_the_clock(bool recorded, unsigned what, int option, unsigned long a, unsigned long b,
+			  unsigned long c, unsigned long d)
+{
+	enum attachment was;
+	int ret;
+
+	if (recorded)
+		emit_sandbox(what);
+	was = process_stop();
+	ret = REAL(prctl)(option, a, b, c, d);
+	if (ret != 0)
+		process_resume(was);
+	return ret;
+}
+
 /*
  * A seccomp filter may kill for a call that the program itself never makes.  Without privileges it
- * takes no_new_privs first, so that is where our last system call is made.
+ * takes no_new_privs first, so that is where our last system call is made.  A bare process that has
+ * no session by then will have none.
  */
+static int confine(bool recorded, unsigned what, int option, unsigned long a, unsigned long b, unsigned long c,
+		   unsigned long d)
+{
+	int ret = REAL(prctl)(option, a, b, c, d);
+
+	if (ret != 0)
+		return ret;
+	if (recorded)
+		process_after_confinement(what, true);
+	else if (thread.vfork_child == 0)
+		process_stop();
+	return ret;
+}
+
 int hook_prctl(int option, ...)
 {
-	bool confines = option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECCOMP, recorded = false;
 	unsigned long a, b, c, d;
 	va_list ap;
-	int ret;
 
 	va_start(ap, option);
 	a = va_arg(ap, unsigned long);
@@ -125,14 +155,13 @@ int hook_prctl(int option, ...)
 	c = va_arg(ap, unsigned long);
 	d = va_arg(ap, unsigned long);
 	va_end(ap);
-	if (confines)
-		recorded = before_confinement();
-	/* Once the filter stands even the record's own page faults are allowed, but no system call. */
-	ret = REAL(prctl)(option, a, b, c, d);
-	if (recorded && ret == 0)
-		process_after_confinement(
-			option == PR_SET_SECCOMP ? PS_SANDBOX_SECCOMP : PS_SANDBOX_NO_NEW_PRIVS, true);
-	return ret;
+	if (option == PR_SET_NO_NEW_PRIVS)
+		return confine(before_confinement(), PS_SANDBOX_NO_NEW_PRIVS, option, a, b, c, d);
+	if ((option == PR_SET_SECCOMP && a == SECCOMP_MODE_STRICT) || (option == PR_SET_TSC && a == PR_TSC_SIGSEGV))
+		return stop_the_clock(before_confinement(), PS_SANDBOX_SECCOMP, option, a, b, c, d);
+	if (option == PR_SET_SECCOMP)
+		return confine(before_confinement(), PS_SANDBOX_SECCOMP, option, a, b, c, d);
+	return REAL(prctl)(option, a, b, c, d);
 }
 
 int hook_unshare(int flags)

@@ -20,21 +20,25 @@
 #include "real.h"
 #include "track.h"
 
+/* A signal handler may fork in the middle of a fork: it leaves the thread's marks as it found them. */
 static pid_t fork_by(pid_t (*call)(void))
 {
+	struct fork_ticket outer = thread.ticket, ticket;
+	bool forking = thread.forking;
 	pid_t pid;
 
 	if (!process_enter())
 		return call();
-	thread.ticket = process_before_fork(0);
+	ticket = process_before_fork(0);
+	thread.ticket = ticket;
 	thread.forking = true;
 	pid = call();
-	thread.forking = false;
-	if (pid == 0) {
+	if (pid == 0)
 		process_in_child(0);
-		return 0;
-	}
-	process_after_fork(&thread.ticket, pid, pid < 0 ? errno : 0);
+	else
+		process_after_fork(&ticket, pid, pid < 0 ? errno : 0);
+	thread.ticket = outer;
+	thread.forking = forking;
 	return pid;
 }
 
@@ -111,6 +115,11 @@ static void tell_closing(uint64_t process)
 	}
 }
 
+static uint32_t own_pid(void)
+{
+	return atomic_load_explicit(&self.quiet, memory_order_relaxed) ? 0 : (uint32_t)sys_getpid();
+}
+
 /* process: whose image it will be; our own, or a posix_spawn child. */
 static struct program announce(uint64_t process, int dirfd, const char *path, int flags)
 {
@@ -122,22 +131,38 @@ static struct program announce(uint64_t process, int dirfd, const char *path, in
 	return program;
 }
 
-/* NULL, and anything too large for a frame, is left as it is: exec will say what it thinks of it. */
-static bool fits(char *const envp[])
+/* A bad pointer is EFAULT for the kernel and would be the program's death here: the kernel is asked,
+ * by a call that reads a string there and does nothing more. */
+static bool can_read(const void *p)
 {
-	return environ_count(envp) <= ENVIRON_MAX;
+	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		return (uintptr_t)p >= PS_PAGE;
+	return sys3(SYS_faccessat, AT_FDCWD, p, F_OK) != -EFAULT;
 }
 
-static void prepare(struct exec_call *x, char **out, int dirfd, const char *path, int flags,
+/* Pointers for a new environment; 0 where the old one is left as it is, as it cannot be read or is
+ * too large for a frame: exec will say what it thinks of it. */
+static size_t room_for(char *const envp[])
+{
+	size_t n;
+
+	if (self.library[0] == '\0' || (envp != NULL && !can_read(envp)))
+		return 0;
+	n = environ_count(envp);
+	return n <= ENVIRON_MAX ? n + ENVIRON_ADDED : 0;
+}
+
+static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, const char *path, int flags,
 		    char *const envp[])
 {
 	struct program program = { .seen = PS_SEEN, .preload = true };
 	struct environ_identity id;
 
 	x->envp = envp;
-	x->recorded = process_enter();
-	if (self.library[0] == '\0' || !fits(envp))
+	x->recorded = false;
+	if (room == 0 || !can_read(path))
 		return;
+	x->recorded = process_enter();
 	if (!x->recorded) {
 		/* A bare process that has not joined: its children may. */
 		if (thread.vfork_child == 0 || atomic_load(&self.state) == DETACHED)
@@ -151,7 +176,7 @@ static void prepare(struct exec_call *x, char **out, int dirfd, const char *path
 		emit_exec(process_id(), path, PS_SEEN_UNKNOWN);
 	/* Ordinals go on over exec, or two children would have one id. */
 	id = (struct environ_identity){ .process = process_id(),
-					.pid = (uint32_t)sys_getpid(),
+					.pid = own_pid(),
 					.forks = atomic_load_explicit(&self.forks, memory_order_relaxed) };
 	if (thread.vfork_child == 0)
 		id.start = atomic_load_explicit(&self.log.start, memory_order_relaxed);
@@ -165,13 +190,15 @@ static int came_back(const struct exec_call *x, int ret)
 	return ret;
 }
 
-#define ENVIRON_ROOM(envp) alloca((fits(envp) ? environ_count(envp) + ENVIRON_ADDED : 0) * sizeof(char *))
+/* In the wrapper's own frame: it must outlive everything up to the exec. */
+#define FRAME(room) alloca(((room) + 1) * sizeof(char *))
 
 int hook_execve(const char *path, char *const argv[], char *const envp[])
 {
+	size_t room = room_for(envp);
 	struct exec_call x;
 
-	prepare(&x, ENVIRON_ROOM(envp), AT_FDCWD, path, 0, envp);
+	prepare(&x, FRAME(room), room, AT_FDCWD, path, 0, envp);
 	return came_back(&x, REAL(execve)(path, argv, x.envp));
 }
 
@@ -180,19 +207,22 @@ int hook_execv(const char *path, char *const argv[])
 	return hook_execve(path, argv, environ);
 }
 
+/* Unlike the others it refuses to go without an environment. */
 int hook_fexecve(int fd, char *const argv[], char *const envp[])
 {
+	size_t room = envp != NULL ? room_for(envp) : 0;
 	struct exec_call x;
 
-	prepare(&x, ENVIRON_ROOM(envp), fd, "", AT_EMPTY_PATH, envp);
+	prepare(&x, FRAME(room), room, fd, "", AT_EMPTY_PATH, envp);
 	return came_back(&x, REAL(fexecve)(fd, argv, x.envp));
 }
 
 int hook_execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
 {
+	size_t room = room_for(envp);
 	struct exec_call x;
 
-	prepare(&x, ENVIRON_ROOM(envp), dirfd, path, flags, envp);
+	prepare(&x, FRAME(room), room, dirfd, path, flags, envp);
 	return came_back(&x, REAL(execveat)(dirfd, path, argv, x.envp, flags));
 }
 
@@ -201,7 +231,7 @@ static const char *search(const char *file, char out[static PATH_MAX])
 {
 	const char *path = environ_get(environ, "PATH");
 
-	if (strchr(file, '/') != NULL)
+	if (atomic_load(&self.quiet) || !can_read(file) || strchr(file, '/') != NULL)
 		return file;
 	for (const char *p = path != NULL ? path : "/bin:/usr/bin";; p++) {
 		struct text t = { .buf = out, .size = PATH_MAX };
@@ -220,10 +250,11 @@ static const char *search(const char *file, char out[static PATH_MAX])
 
 int hook_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	struct exec_call x;
+	size_t room = room_for(envp);
 	char found[PATH_MAX];
+	struct exec_call x;
 
-	prepare(&x, ENVIRON_ROOM(envp), AT_FDCWD, search(file, found), 0, envp);
+	prepare(&x, FRAME(room), room, AT_FDCWD, search(file, found), 0, envp);
 	return came_back(&x, REAL(execvpe)(file, argv, x.envp));
 }
 
@@ -285,7 +316,8 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 		 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr, char *const argv[],
 		 char *const envp[])
 {
-	char **out = ENVIRON_ROOM(envp);
+	size_t room = room_for(envp);
+	char **out = FRAME(room);
 	struct environ_strings strings;
 	struct environ_identity id;
 	struct fork_ticket ticket;
@@ -293,7 +325,7 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 	pid_t child = 0;
 	int ret;
 
-	if (!process_enter() || self.library[0] == '\0' || !fits(envp) || atomic_load(&self.quiet))
+	if (room == 0 || !can_read(path) || atomic_load(&self.quiet) || !process_enter())
 		return call(pid, file, actions, attr, argv, envp);
 	ticket = process_before_fork(PS_F_SPAWN);
 	program = announce(ticket.child, AT_FDCWD, path, 0);

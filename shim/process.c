@@ -312,6 +312,16 @@ void process_after_confinement(uint32_t what, bool quiet)
 	}
 }
 
+enum attachment process_stop(void)
+{
+	return atomic_exchange(&self.state, REFUSED);
+}
+
+void process_resume(enum attachment was)
+{
+	atomic_store(&self.state, was);
+}
+
 static void say_exit(int status, void *unused)
 {
 	if (process_enter())

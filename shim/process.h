@@ -98,4 +98,8 @@ void process_after_uid(uid_t before, bool changed);
 void process_before_confinement(void);
 void process_after_confinement(uint32_t what, bool quiet);
 
+/* From now on nothing is recorded; returns what was the case, for process_resume(). */
+enum attachment process_stop(void);
+void process_resume(enum attachment was);
+
 #endif

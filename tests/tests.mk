@@ -2,7 +2,6 @@
 # Tests, checks and benchmarks; included by the Makefile.
 
 LINT_DEPS := clang clang-format clang-tidy cppcheck shellcheck bats libcmocka-dev
-BENCH_DEPS := python3
 T := $(B)/tests
 
 # ---- programs ----
@@ -11,7 +10,7 @@ TEST_CFLAGS = $(BASE_CFLAGS) -Itests/preload $(CFLAGS) $(SANITIZE)
 
 PRELOAD := $(patsubst tests/preload/%.c,$(T)/preload/%,$(filter-out tests/preload/cases.c,$(wildcard tests/preload/*.c)))
 HELPERS := $(patsubst tests/helpers/%.c,$(T)/helpers/%,$(wildcard tests/helpers/*.c)) $(T)/helpers/static_server
-BENCHES := $(patsubst tests/bench/%.c,$(T)/bench/%,$(wildcard tests/bench/*.c))
+BENCHES := $(T)/bench/bench $(T)/bench/nothing
 
 $(PRELOAD): $(T)/preload/%: tests/preload/%.c tests/preload/cases.c tests/preload/cases.h
 	@mkdir -p $(@D)
@@ -25,9 +24,13 @@ $(T)/helpers/%: tests/helpers/%.c
 	@mkdir -p $(@D)
 	$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -pthread
 
-$(T)/bench/%: tests/bench/%.c
+$(T)/bench/bench: tests/bench/bench.c $(COMMON_SRC:%.c=$(B)/tool-obj/%.o)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -pthread
+	$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) $(LDFLAGS)
+
+$(T)/bench/nothing: $(T)/helpers/nothing
+	@mkdir -p $(@D)
+	cp $< $@
 
 # Each tests/unit/test_*.c is a program, linked with all of the tools but their subcommands, and with
 # those sources of the shim that are named here.
@@ -44,7 +47,7 @@ $(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(addprefix $(B)
 
 -include $(wildcard $(T)/*/*.d) $(wildcard $(B)/tool-obj/tests/unit/*.d $(B)/tool-obj/shim/*.d)
 
-test-programs: $(PRELOAD) $(HELPERS) $(UNIT)
+test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT)
 
 # ---- what to install ----
 # As commands, not prerequisites: what comes after them is looked for by a make of its own.
@@ -106,7 +109,7 @@ lint:
 	shellcheck -x -s bats $(wildcard tests/cli/*.bats)
 
 bench:
-	@tests/install $(DEPS) $(BENCH_DEPS)
+	@tests/install $(DEPS)
 	@$(SUB) all $(BENCHES)
 	@B=$(B) tests/bench/run
 

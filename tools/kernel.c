@@ -85,16 +85,11 @@ int kernel_process(pid_t pid, struct kernel_process *out)
 {
 	struct kernel_process p = { 0 };
 	char path[PROC_PATH_MAX], line[STAT_MAX];
-	struct stat st;
 	ssize_t n;
 	int fd, err;
 
 	if (pid <= 0)
 		return -ESRCH;
-	/* The directory tells the uid; its files are root's where the process cannot be dumped. */
-	(void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-	if (stat(path, &st) < 0)
-		return gone(errno);
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -105,11 +100,23 @@ int kernel_process(pid_t pid, struct kernel_process *out)
 	if (err < 0)
 		return err;
 	line[n] = '\0';
-	p.uid = st.st_uid;
 	err = parse_stat(line, &p);
 	if (err == 0)
 		*out = p;
 	return err;
+}
+
+int kernel_uid(pid_t pid, uid_t *out)
+{
+	char path[PROC_PATH_MAX];
+	struct stat st;
+
+	/* Not of a file in it: those are root's where the process cannot be dumped. */
+	(void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	if (pid <= 0 || stat(path, &st) < 0)
+		return pid <= 0 ? -ESRCH : gone(errno);
+	*out = st.st_uid;
+	return 0;
 }
 
 /* "socket:[123]" */

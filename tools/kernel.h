@@ -18,11 +18,13 @@ struct kernel_process {
 	uint64_t start; /* field 22 of stat: clock ticks since boot; with the pid it names a process */
 	char state;	/* 'R', 'S', …; 'Z' and 'X': dead */
 	pid_t ppid;
-	uid_t uid; /* effective */
 };
 
 /* 0, -ESRCH, or -errno (-EPERM, -EACCES under hidepid). */
 int kernel_process(pid_t pid, struct kernel_process *out);
+
+/* Its effective uid; apart, since asking who lives must cost no more than it has to. */
+int kernel_uid(pid_t pid, uid_t *out);
 
 /* A process can be asked for, but is one that will not do anything any more. */
 static inline int kernel_process_dead(const struct kernel_process *p)

@@ -74,33 +74,43 @@ static void orphan_free(struct orphan *o)
 	free(o);
 }
 
-static void free_small(struct model *m)
+/* The elements of a hash stay linked when its table is gone. */
+static void free_hashed(struct model *m)
 {
-	struct count *c, *c_next;
-	struct pid_entry *e, *e_next;
-	struct orphan *o, *o_next;
+	struct count *c = m->counts, *c_next;
+	struct pid_entry *e = m->pids, *e_next;
+	struct orphan *o = m->orphans, *o_next;
+
+	HASH_CLEAR(hh, m->counts);
+	for (; c != NULL; c = c_next) {
+		c_next = c->hh.next;
+		free(c);
+	}
+	HASH_CLEAR(hh, m->pids);
+	for (; e != NULL; e = e_next) {
+		e_next = e->hh.next;
+		free(e);
+	}
+	HASH_CLEAR(hh, m->orphans);
+	for (; o != NULL; o = o_next) {
+		o_next = o->hh.next;
+		orphan_free(o);
+	}
+}
+
+static void free_listed(struct model *m)
+{
+	struct orphan *o_next;
 
 	for (struct failure *f = m->failures, *next; f != NULL; f = next) {
 		next = f->next;
 		free(f);
 	}
-	for (struct connection *n = m->connections, *next; n != NULL; n = next) {
-		next = n->next;
-		free(n);
-	}
-	HASH_ITER(hh, m->counts, c, c_next) {
-		HASH_DEL(m->counts, c);
+	for (struct connection *c = m->connections, *next; c != NULL; c = next) {
+		next = c->next;
 		free(c);
 	}
-	HASH_ITER(hh, m->pids, e, e_next) {
-		HASH_DEL(m->pids, e);
-		free(e);
-	}
-	HASH_ITER(hh, m->orphans, o, o_next) {
-		HASH_DEL(m->orphans, o);
-		orphan_free(o);
-	}
-	for (o = m->ready; o != NULL; o = o_next) {
+	for (struct orphan *o = m->ready; o != NULL; o = o_next) {
 		o_next = o->ready_next;
 		orphan_free(o);
 	}
@@ -114,7 +124,8 @@ void model_free(struct model *m)
 	HASH_CLEAR(hh, m->by_cookie);
 	HASH_CLEAR(hh, m->holders);
 	bound_free(m);
-	free_small(m);
+	free_hashed(m);
+	free_listed(m);
 	bury_all(m);
 	free_objects(m);
 	free(m);
@@ -139,8 +150,6 @@ static int fold_kind(struct model *m, struct process *p, const struct record *r)
 		KIND(FORKED, forked)
 		KIND(BORN, born)
 		KIND(EXEC, exec)
-		KIND(EXEC_CLOSES, exec_closes)
-		KIND(SANDBOX, sandbox)
 		KIND(STOCK, stock)
 		KIND(SET, set)
 		KIND(LOCAL, local)
@@ -162,6 +171,10 @@ static int fold_kind(struct model *m, struct process *p, const struct record *r)
 	case PS_EXIT:
 		stock_finish(m, p);
 		return fold_exit(p, r);
+	case PS_EXEC_CLOSES:
+		return fold_exec_closes(p, r);
+	case PS_SANDBOX:
+		return fold_sandbox(p, r);
 	case PS_CREDENTIALS:
 		p->uid = r->ev.credentials.uid;
 		return 0;
@@ -214,22 +227,32 @@ static bool announces(const struct ps_event *ev)
 	return ev->kind == PS_BORN && (ev->flags & PS_F_UNSEEN);
 }
 
-static int orphan_add(struct model *m, const struct record *r)
+static struct orphan *orphan_make(struct model *m, uint64_t id)
 {
 	struct orphan *o;
 
-	HASH_FIND(hh, m->orphans, &r->ev.process, sizeof(r->ev.process), o);
-	if (o == NULL) {
-		o = calloc(1, sizeof(*o));
-		if (o == NULL)
-			return -ENOMEM;
-		o->id = r->ev.process;
-		HASH_ADD(hh, m->orphans, id, sizeof(o->id), o);
-		if (o->hh.tbl == NULL) {
-			free(o);
-			return -ENOMEM;
-		}
-	}
+	HASH_FIND(hh, m->orphans, &id, sizeof(id), o);
+	if (o != NULL)
+		return o;
+	o = calloc(1, sizeof(*o));
+	if (o == NULL)
+		return NULL;
+	o->id = id;
+	HASH_ADD(hh, m->orphans, id, sizeof(o->id), o);
+	if (o->hh.tbl != NULL)
+		return o;
+	free(o);
+	return NULL;
+}
+
+static int orphan_add(struct model *m, const struct record *r)
+{
+	struct orphan *o = orphan_make(m, r->ev.process);
+
+	if (o == NULL)
+		return -ENOMEM;
+	if (o->n == 0)
+		o->first = r->ev.stamp;
 	if (o->n == o->size) {
 		size_t size = o->size == 0 ? 8 : 2 * o->size;
 		struct record *records = realloc(o->records, size * sizeof(*records));
@@ -263,7 +286,7 @@ uint64_t orphan_stamp(struct model *m, uint64_t id)
 	struct orphan *o;
 
 	HASH_FIND(hh, m->orphans, &id, sizeof(id), o);
-	return o != NULL ? o->records[0].ev.stamp : 0;
+	return o != NULL ? o->first : 0;
 }
 
 static struct process *process_of(struct model *m, uint64_t id)

@@ -22,34 +22,43 @@ struct socket;
 /* One exec'd program.  Strings are NUL-terminated and owned by the model. */
 struct image {
 	char *exe, *comm;
-	char *argv;        /* NUL-separated */
+	char *argv; /* NUL-separated */
 	size_t argv_len;
-	uint64_t since;    /* stamp */
+	uint64_t since;	    /* stamp */
 	struct image *next; /* the one that replaced it */
 };
 
-enum how { HOW_CREATED, HOW_BOUND, HOW_ACCEPTED, HOW_FORKED, HOW_RECEIVED, HOW_FETCHED, HOW_INHERITED, HOW_ADOPTED };
+enum how {
+	HOW_CREATED,
+	HOW_BOUND,
+	HOW_ACCEPTED,
+	HOW_FORKED,
+	HOW_RECEIVED,
+	HOW_FETCHED,
+	HOW_INHERITED,
+	HOW_ADOPTED
+};
 
 /* A process and a socket it has, or had, at least one descriptor of. */
 struct holder {
 	struct process *process;
 	struct socket *socket;
-	enum how how;           /* HOW_CREATED is shown as bound once its own bind succeeded */
-	struct process *from;   /* who gave it; NULL: nobody, or from outside */
-	uint64_t since;         /* stamp */
-	uint64_t until;         /* stamp; 0: still holds, or its end was not seen */
-	int32_t *fds;           /* ascending; none once ended */
+	enum how how;	      /* HOW_CREATED is shown as bound once its own bind succeeded */
+	struct process *from; /* who gave it; NULL: nobody, or from outside */
+	uint64_t since;	      /* stamp */
+	uint64_t until;	      /* stamp; 0: still holds, or its end was not seen */
+	int32_t *fds;	      /* ascending; none once ended */
 	size_t n_fds;
 	uint64_t accepts, empty_accepts;
 	struct holder *next_of_process, *next_of_socket; /* in order of `since` */
-	UT_hash_handle hh; /* in model: by (process, socket) */
+	UT_hash_handle hh;				 /* in model: by (process, socket) */
 };
 
 enum state { STATE_OPEN, STATE_BOUND, STATE_LISTEN, STATE_CONNECTED };
 
 struct socket {
-	uint64_t cookie; /* 0: not known */
-	uint64_t inode;  /* 0: not known */
+	uint64_t cookie;		 /* 0: not known */
+	uint64_t inode;			 /* 0: not known */
 	uint16_t family, type, protocol; /* 0: not known */
 	enum state state;
 	struct endpoint local, peer;
@@ -57,7 +66,7 @@ struct socket {
 	bool reuseport, reuseaddr;
 	bool pair;
 	struct process *created_by;
-	struct socket *listener; /* of an accepted one */
+	struct socket *listener;    /* of an accepted one */
 	uint64_t created, bound_at; /* stamps, 0: not seen */
 	struct holder *holders, *last_holder;
 	struct socket *next; /* in model->sockets */
@@ -66,21 +75,21 @@ struct socket {
 
 struct process {
 	uint64_t id;
-	pid_t pid;      /* 0: never learnt */
+	pid_t pid;	/* 0: never learnt */
 	uint64_t start; /* 0: never learnt */
 	uint32_t uid;
 	struct process *parent; /* NULL: the first of its tree */
-	bool parent_unseen;     /* programs that no hook saw stand between the two */
-	uint64_t started;       /* stamp */
-	uint64_t ended;         /* stamp; 0: the end was not seen */
-	uint64_t last;          /* stamp of its last record */
-	bool exited;            /* `exit` is what it said */
+	bool parent_unseen;	/* programs that no hook saw stand between the two */
+	uint64_t started;	/* stamp */
+	uint64_t ended;		/* stamp; 0: the end was not seen */
+	uint64_t last;		/* stamp of its last record */
+	bool exited;		/* `exit` is what it said */
 	int exit;
-	bool live;              /* as of model_settle() */
-	const char *covered;    /* "preload"; "no: static" and the like; "partly: chroot" … */
+	bool live;			   /* as of model_settle() */
+	const char *covered;		   /* "preload"; "no: static" and the like; "partly: chroot" … */
 	struct image *image, *first_image; /* the present one; all from the first */
 	struct holder *holders, *last_holder;
-	struct process *next;   /* in order of `started` */
+	struct process *next; /* in order of `started` */
 	UT_hash_handle hh;
 };
 
@@ -126,11 +135,11 @@ struct connection *model_connections(struct model *m);
 struct process *model_process(struct model *m, uint64_t id); /* NULL: unknown */
 
 /* Words of the relation, as shown. */
-const char *holder_how(const struct holder *h);   /* "created", "bound", "accepted", … */
+const char *holder_how(const struct holder *h);	  /* "created", "bound", "accepted", … */
 const char *socket_state(const struct socket *s); /* "open", "bound", "listen", "connected" */
 const char *socket_proto(const struct socket *s); /* "tcp", "tcp6", "udp", "unix", … */
 const char *socket_type(const struct socket *s);  /* "stream", "dgram", … */
-bool holder_live(const struct holder *h);         /* its process lives and has an fd on it */
+bool holder_live(const struct holder *h);	  /* its process lives and has an fd on it */
 
 static inline void model_freep(struct model **m)
 {

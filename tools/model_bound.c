@@ -184,10 +184,11 @@ struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct 
 
 void bound_free(struct model *m)
 {
-	struct bucket *b, *next;
+	struct bucket *b = m->buckets, *next;
 
-	HASH_ITER(hh, m->buckets, b, next) {
-		HASH_DEL(m->buckets, b);
+	HASH_CLEAR(hh, m->buckets);
+	for (; b != NULL; b = next) {
+		next = b->hh.next;
 		free(b);
 	}
 }

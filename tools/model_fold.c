@@ -387,7 +387,7 @@ int fold_born(struct model *m, struct process *p, const struct record *r)
 	return err < 0 ? err : process_set_pid(m, p, b->pid);
 }
 
-int fold_sandbox(struct model *m, struct process *p, const struct record *r)
+int fold_sandbox(struct process *p, const struct record *r)
 {
 	uint32_t what = r->ev.sandbox.what;
 

@@ -188,7 +188,7 @@ int fold_exec(struct model *m, struct process *p, const struct record *r)
 	return -ENOMEM;
 }
 
-int fold_exec_closes(struct model *m, struct process *p, const struct record *r)
+int fold_exec_closes(struct process *p, const struct record *r)
 {
 	struct exec_try *t = process_node(p)->exec;
 

@@ -129,6 +129,7 @@ struct pid_entry {
 /* Records of a process whose FORK has not been read yet, though it must have been written before. */
 struct orphan {
 	uint64_t id;
+	uint64_t first; /* stamp */
 	struct record *records;
 	size_t n, size;
 	struct orphan *ready_next;
@@ -233,9 +234,9 @@ int fold_fork(struct model *m, struct process *p, const struct record *r);
 int fold_forked(struct model *m, struct process *p, const struct record *r);
 int fold_born(struct model *m, struct process *p, const struct record *r);
 int fold_exec(struct model *m, struct process *p, const struct record *r);
-int fold_exec_closes(struct model *m, struct process *p, const struct record *r);
+int fold_exec_closes(struct process *p, const struct record *r);
 int fold_stock(struct model *m, struct process *p, const struct record *r);
-int fold_sandbox(struct model *m, struct process *p, const struct record *r);
+int fold_sandbox(struct process *p, const struct record *r);
 int fold_dropped(struct model *m, struct process *p, const struct record *r);
 
 int fold_set(struct model *m, struct process *p, const struct record *r);

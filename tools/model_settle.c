@@ -50,11 +50,12 @@ static struct clocks clocks_now(void)
 /* Those whose FORK should have come by now; and those of another boot. */
 static int give_up_orphans(struct model *m, const struct clocks *c)
 {
-	struct orphan *o, *next;
+	struct orphan *next;
 
-	HASH_ITER(hh, m->orphans, o, next) {
-		int64_t age = c->now - (int64_t)o->records[0].ev.stamp;
+	for (struct orphan *o = m->orphans; o != NULL; o = next) {
+		int64_t age = c->now - (int64_t)o->first;
 
+		next = o->hh.next;
 		if (age > ORPHAN_NS || age < 0)
 			orphan_release(m, o->id);
 	}
@@ -371,10 +372,9 @@ static int scan_all(struct model *m)
 int model_settle(struct model *m, bool scan_fds)
 {
 	struct clocks clocks = clocks_now();
-	struct count *c, *next;
 	int err = give_up_orphans(m, &clocks);
 
-	HASH_ITER(hh, m->counts, c, next) {
+	for (struct count *c = m->counts; c != NULL; c = c->hh.next) {
 		if (c->accepts != c->added_accepts || c->empty != c->added_empty)
 			count_apply(m, c);
 	}

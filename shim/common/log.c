@@ -398,7 +398,7 @@ void log_forked(struct log *log, uint64_t process)
 	atomic_store_explicit(&log->process, process, RELAXED);
 	atomic_store_explicit(&log->start, 0, RELAXED);
 	atomic_store_explicit(&log->borrowed, BORROWED_RECORDS, RELAXED);
-	if (atomic_load_explicit(&log->claiming, RELAXED) <= 0)
+	if (atomic_load_explicit(&log->claiming, RELAXED) <= 0 || atomic_load_explicit(&log->frozen, RELAXED))
 		return;
 	for (int fd = 0; fd < SWEEP_FDS; fd++) {
 		struct stat st;

@@ -24,8 +24,8 @@ int main(int argc, char **argv)
 	if (file < 0 || ftruncate(file, 8) != 0)
 		return 2;
 	count = mmap(NULL, 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-	if (count == MAP_FAILED || fd < 0 || bind(fd, (struct sockaddr *)&a, len) != 0 || listen(fd, 512) != 0 ||
-	    getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+	if (count == MAP_FAILED || fd < 0 || bind(fd, (struct sockaddr *)&a, len) != 0 ||
+	    listen(fd, 512) != 0 || getsockname(fd, (struct sockaddr *)&a, &len) != 0)
 		return 1;
 	printf("%u\nready\n", ntohs(a.sin_port));
 	fflush(stdout);

@@ -36,7 +36,8 @@ int main(int argc, char **argv)
 		    listen(carrier, 1) != 0)
 			return 1;
 		for (int i = 0; i < n; i++) {
-			struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+			struct sockaddr_in a = { .sin_family = AF_INET,
+						 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 			fds[i] = socket(AF_INET, SOCK_STREAM, 0);
 			if (bind(fds[i], (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fds[i], 5) != 0)
@@ -54,8 +55,8 @@ int main(int argc, char **argv)
 			return 1;
 	} else {
 		m.msg_controllen = sizeof(control);
-		if (connect(carrier, (struct sockaddr *)&path, sizeof(path)) != 0 || recvmsg(carrier, &m, 0) != 1 ||
-		    CMSG_FIRSTHDR(&m) == NULL)
+		if (connect(carrier, (struct sockaddr *)&path, sizeof(path)) != 0 ||
+		    recvmsg(carrier, &m, 0) != 1 || CMSG_FIRSTHDR(&m) == NULL)
 			return 1;
 		n = (int)((control.align.cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		memcpy(fds, CMSG_DATA(&control.align), (size_t)n * sizeof(int));

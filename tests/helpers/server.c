@@ -35,7 +35,8 @@ static socklen_t parse(const char *text, union address *a, int *type)
 	if (rest == NULL)
 		return 0;
 	rest++;
-	*type = strncmp(text, "udp", 3) == 0 || strncmp(text, "unix-dgram", 10) == 0 ? SOCK_DGRAM : SOCK_STREAM;
+	*type = strncmp(text, "udp", 3) == 0 || strncmp(text, "unix-dgram", 10) == 0 ? SOCK_DGRAM
+										     : SOCK_STREAM;
 	if (strncmp(text, "unix", 4) == 0) {
 		a->un.sun_family = AF_UNIX;
 		strncpy(a->un.sun_path, rest, sizeof(a->un.sun_path) - 1);
@@ -68,9 +69,9 @@ static unsigned port_of(int fd)
 
 	if (getsockname(fd, &a.sa, &len) != 0)
 		return 0;
-	return a.sa.sa_family == AF_INET  ? ntohs(a.in.sin_port) :
-	       a.sa.sa_family == AF_INET6 ? ntohs(a.in6.sin6_port) :
-					    0;
+	return a.sa.sa_family == AF_INET    ? ntohs(a.in.sin_port)
+	       : a.sa.sa_family == AF_INET6 ? ntohs(a.in6.sin6_port)
+					    : 0;
 }
 
 int main(int argc, char **argv)
@@ -110,7 +111,8 @@ int main(int argc, char **argv)
 			continue;
 		}
 		printf("%d %s %u\n", fd, argv[i], port_of(fd));
-		polled[n++] = (struct pollfd){ .fd = fd, .events = (short)(type == SOCK_STREAM && serve ? POLLIN : 0) };
+		polled[n++] = (struct pollfd){ .fd = fd,
+					       .events = (short)(type == SOCK_STREAM && serve ? POLLIN : 0) };
 	}
 	puts("ready");
 	fflush(stdout);

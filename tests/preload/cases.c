@@ -113,7 +113,8 @@ void shown_fails(const char *call, long value, int error, const char *file, int 
 
 struct address ip4(const char *ip, unsigned port)
 {
-	struct address a = { .in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) }, .len = sizeof(a.in) };
+	struct address a = { .in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) },
+			     .len = sizeof(a.in) };
 
 	CHECK(inet_pton(AF_INET, ip, &a.in.sin_addr) == 1);
 	return a;
@@ -140,7 +141,8 @@ struct address unix_path(const char *path)
 struct address unix_abstract(const char *name)
 {
 	struct address a = { .un = { .sun_family = AF_UNIX } };
-	int n = snprintf(a.un.sun_path + 1, sizeof(a.un.sun_path) - 1, "%s.%s", strrchr(directory, '-') + 1, name);
+	int n = snprintf(a.un.sun_path + 1, sizeof(a.un.sun_path) - 1, "%s.%s", strrchr(directory, '-') + 1,
+			 name);
 
 	a.len = (socklen_t)offsetof(struct sockaddr_un, sun_path) + 1 + (socklen_t)n;
 	return a;
@@ -284,14 +286,16 @@ void show_fd(int fd)
 	if (S_ISSOCK(st.st_mode)) {
 		struct address a = { .len = sizeof(a.storage) };
 		size_t n = (size_t)snprintf(text, sizeof(text), "socket %d/%d%s ", option(fd, SO_DOMAIN),
-					    option(fd, SO_TYPE), option(fd, SO_ACCEPTCONN) == 1 ? " listening" : "");
+					    option(fd, SO_TYPE),
+					    option(fd, SO_ACCEPTCONN) == 1 ? " listening" : "");
 
 		if (getsockname(fd, &a.sa, &a.len) == 0)
 			address_text(&a.sa, a.len, text + n, sizeof(text) - n);
 	} else {
 		snprintf(text, sizeof(text), "mode %o", st.st_mode & S_IFMT);
 	}
-	say("fd %d: %s%s%s\n", fd, text, flags & FD_CLOEXEC ? " cloexec" : "", status & O_NONBLOCK ? " nonblock" : "");
+	say("fd %d: %s%s%s\n", fd, text, flags & FD_CLOEXEC ? " cloexec" : "",
+	    status & O_NONBLOCK ? " nonblock" : "");
 }
 
 static int by_number(const void *a, const void *b)

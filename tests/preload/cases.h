@@ -61,7 +61,8 @@ void shown_fails(const char *call, long value, int error, const char *file, int 
 #define OK(call) ((int)(errno = ERRNO_BEFORE, shown_ok(#call, (long)(call), __FILE__, __LINE__)))
 #define IS(expected, call) \
 	((int)(errno = ERRNO_BEFORE, shown_is(#call, (long)(call), (long)(expected), __FILE__, __LINE__)))
-#define FAILS(error, call) (errno = ERRNO_BEFORE, shown_fails(#call, (long)(call), (error), __FILE__, __LINE__))
+#define FAILS(error, call) \
+	(errno = ERRNO_BEFORE, shown_fails(#call, (long)(call), (error), __FILE__, __LINE__))
 
 /* Not readable, not writable; variables, so that no compiler sees through them. */
 extern void *volatile bad_pointer;
@@ -113,8 +114,8 @@ struct thread {
 	void *arg;
 };
 void thread_start(struct thread *t, void (*fn)(void *), void *arg);
-void *thread_join(struct thread *t); /* (void *)1, or PTHREAD_CANCELED */
-void thread_wait_blocked(const struct thread *t); /* until it sleeps in a system call */
+void *thread_join(struct thread *t);		   /* (void *)1, or PTHREAD_CANCELED */
+void thread_wait_blocked(const struct thread *t);  /* until it sleeps in a system call */
 void many_threads(unsigned n, void (*fn)(void *)); /* arg: its number */
 
 /* Path of this program, for exec: `self --child STATUS ARG…` prints its arguments, environment

@@ -561,7 +561,8 @@ static void close_threads(void)
 
 static void fill_to(int top)
 {
-	for (int fd = socket(AF_INET, SOCK_STREAM, 0); fd < top; fd = fd % 2 ? dup(0) : socket(AF_UNIX, SOCK_DGRAM, 0))
+	for (int fd = socket(AF_INET, SOCK_STREAM, 0); fd < top;
+	     fd = fd % 2 ? dup(0) : socket(AF_UNIX, SOCK_DGRAM, 0))
 		CHECK(fd >= 0);
 }
 

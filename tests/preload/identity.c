@@ -89,21 +89,21 @@ static void work_and_exec(void)
 
 /* ---- setuid and its kin ---- */
 
-#define DROPS(name, ...) \
-	static int name##_drops(void) \
-	{ \
-		work(); \
-		__VA_ARGS__ \
-		show_ids(); \
-		work_and_exec(); \
-		return exec_child(); \
-	} \
-	static void name##_case(void) \
-	{ \
-		need_root(); \
+#define DROPS(name, ...)                \
+	static int name##_drops(void)   \
+	{                               \
+		work();                 \
+		__VA_ARGS__             \
+		show_ids();             \
+		work_and_exec();        \
+		return exec_child();    \
+	}                               \
+	static void name##_case(void)   \
+	{                               \
+		need_root();            \
 		in_child(name##_drops); \
-		show_ids(); \
-		work(); \
+		show_ids();             \
+		work();                 \
 	}
 
 /* The first hooked call of the process is the drop itself. */
@@ -364,12 +364,15 @@ static void allow_only(const int *calls, unsigned n)
 	unsigned short len = 0;
 
 	CHECK(n < 50);
-	filter[len++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+	filter[len++] =
+		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
 	filter[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_HERE, 1, 0);
 	filter[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-	filter[len++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	filter[len++] =
+		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
 	for (unsigned i = 0; i < n; i++) {
-		filter[len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
+		filter[len++] =
+			(struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i], 0, 1);
 		filter[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	}
 	filter[len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
@@ -377,9 +380,9 @@ static void allow_only(const int *calls, unsigned n)
 	IS(0, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	IS(0, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
 }
-#define ALLOW_ONLY(...) \
-	do { \
-		static const int calls_[] = { __VA_ARGS__ }; \
+#define ALLOW_ONLY(...)                                                 \
+	do {                                                            \
+		static const int calls_[] = { __VA_ARGS__ };            \
 		allow_only(calls_, sizeof(calls_) / sizeof(calls_[0])); \
 	} while (0)
 
@@ -415,9 +418,9 @@ static int works_in_sandbox(void)
 	struct address a = ip4("127.0.0.1", 0);
 	int on = 1, u[2], s;
 
-	ALLOW_ONLY(SYS_socket, SYS_socketpair, SYS_bind, SYS_listen, SYS_connect, SYS_shutdown, SYS_setsockopt, SYS_dup,
-		   SYS_dup2, SYS_dup3, SYS_fcntl, SYS_close, SYS_close_range, SYS_sendmsg, SYS_recvmsg, SYS_write,
-		   SYS_exit_group);
+	ALLOW_ONLY(SYS_socket, SYS_socketpair, SYS_bind, SYS_listen, SYS_connect, SYS_shutdown,
+		   SYS_setsockopt, SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_close, SYS_close_range,
+		   SYS_sendmsg, SYS_recvmsg, SYS_write, SYS_exit_group);
 	s = OK(socket(AF_INET, SOCK_STREAM, 0));
 	IS(0, setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
 	IS(0, bind(s, &a.sa, a.len));
@@ -445,7 +448,8 @@ static int forks_in_sandbox(void)
 {
 	pid_t pid;
 
-	ALLOW_ONLY(SYS_clone, SYS_set_robust_list, SYS_wait4, SYS_accept4, SYS_dup, SYS_close, SYS_write, SYS_exit_group);
+	ALLOW_ONLY(SYS_clone, SYS_set_robust_list, SYS_wait4, SYS_accept4, SYS_dup, SYS_close, SYS_write,
+		   SYS_exit_group);
 	pid = fork();
 	if (pid == 0) {
 		int fd = accept4(jail_listener, NULL, NULL, 0);
@@ -516,7 +520,8 @@ static void seccomp_exec(void)
 static int other_network(void)
 {
 	struct address a = ip4("0.0.0.0", 4711);
-	int s = OK(socket(AF_INET, SOCK_STREAM, 0)), t, home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int s = OK(socket(AF_INET, SOCK_STREAM, 0)), t,
+	    home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	CHECK(home >= 0);
 	IS(0, unshare(CLONE_NEWNET));

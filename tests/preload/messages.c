@@ -61,8 +61,9 @@ static unsigned show_message(struct message *m, ssize_t len, int fds[FDS_MAX])
 	int flags = m->header.msg_flags;
 
 	say("\"%.*s\"%s%s%s%s controllen %zu\n", (int)(len > 0 ? len : 0), m->text,
-	    flags & MSG_TRUNC ? " TRUNC" : "", flags & MSG_CTRUNC ? " CTRUNC" : "", flags & MSG_EOR ? " EOR" : "",
-	    flags & MSG_CMSG_CLOEXEC ? " CMSG_CLOEXEC" : "", m->header.msg_controllen);
+	    flags & MSG_TRUNC ? " TRUNC" : "", flags & MSG_CTRUNC ? " CTRUNC" : "",
+	    flags & MSG_EOR ? " EOR" : "", flags & MSG_CMSG_CLOEXEC ? " CMSG_CLOEXEC" : "",
+	    m->header.msg_controllen);
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m->header); c != NULL; c = CMSG_NXTHDR(&m->header, c)) {
 		say("control %d %d of %zu\n", c->cmsg_level, c->cmsg_type, c->cmsg_len);
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)

@@ -237,30 +237,30 @@ static void fork_signals(void)
 /* ---- vfork ---- */
 
 /* As macros: whoever calls vfork must not return from the function that did. */
-#define VFORK_CHANGES(call) \
-	do { \
-		volatile int local = 1, seen = 0; \
-		struct address a_; \
-		int s_ = tcp_listener(&a_), file_ = open("file", O_CREAT | O_RDWR, 0644); \
-		pid_t pid_; \
-		errno = ERRNO_BEFORE; \
-		pid_ = call(); \
-		if (pid_ == 0) { \
-			local = 2; \
-			if (close(s_) != 0 || dup2(file_, s_) != s_ || close(file_) != 0 || \
+#define VFORK_CHANGES(call)                                                                             \
+	do {                                                                                            \
+		volatile int local = 1, seen = 0;                                                       \
+		struct address a_;                                                                      \
+		int s_ = tcp_listener(&a_), file_ = open("file", O_CREAT | O_RDWR, 0644);               \
+		pid_t pid_;                                                                             \
+		errno = ERRNO_BEFORE;                                                                   \
+		pid_ = call();                                                                          \
+		if (pid_ == 0) {                                                                        \
+			local = 2;                                                                      \
+			if (close(s_) != 0 || dup2(file_, s_) != s_ || close(file_) != 0 ||             \
 			    fcntl(s_, F_DUPFD, 40) != 40 || socket(AF_INET, SOCK_STREAM, 0) != file_ || \
-			    close_range(3, 30, 0) != 0 || dup3(0, 3, O_CLOEXEC) != 3) \
-				_exit(98); \
-			seen = 1; \
-			_exit(7); \
-		} \
-		CHECK(pid_ > 0 && errno == ERRNO_BEFORE); \
-		/* The memory is one, and the child was first. */ \
-		CHECK(local == 2 && seen == 1); \
-		show_end(pid_); \
-		show_fds("in the parent"); \
-		tcp_connected(&a_); \
-		OK(accept(s_, NULL, NULL)); \
+			    close_range(3, 30, 0) != 0 || dup3(0, 3, O_CLOEXEC) != 3)                   \
+				_exit(98);                                                              \
+			seen = 1;                                                                       \
+			_exit(7);                                                                       \
+		}                                                                                       \
+		CHECK(pid_ > 0 && errno == ERRNO_BEFORE);                                               \
+		/* The memory is one, and the child was first. */                                       \
+		CHECK(local == 2 && seen == 1);                                                         \
+		show_end(pid_);                                                                         \
+		show_fds("in the parent");                                                              \
+		tcp_connected(&a_);                                                                     \
+		OK(accept(s_, NULL, NULL));                                                             \
 	} while (0)
 
 static void vfork_success(void)
@@ -354,7 +354,8 @@ static void vfork_nested(void)
 			close(s);
 			_exit(11);
 		}
-		if (waitpid(inner, &status, 0) != inner || WEXITSTATUS(status) != 11 || fcntl(s, F_GETFD) != 0)
+		if (waitpid(inner, &status, 0) != inner || WEXITSTATUS(status) != 11 ||
+		    fcntl(s, F_GETFD) != 0)
 			_exit(98);
 		close(s);
 		_exit(12);
@@ -432,12 +433,12 @@ static void exec_fds(void)
 	CHECK(setenv("OWN", "value", 1) == 0);
 }
 
-#define EXEC_BY(name, call) \
+#define EXEC_BY(name, call)   \
 	static int name(void) \
-	{ \
-		exec_fds(); \
-		call; \
-		return 98; \
+	{                     \
+		exec_fds();   \
+		call;         \
+		return 98;    \
 	}
 
 EXEC_BY(by_execve, execve(self, child_argv, child_env))
@@ -450,13 +451,13 @@ EXEC_BY(by_execle, execle(self, self, "--child", "5", "le", (char *)NULL, child_
 EXEC_BY(by_fexecve, fexecve(open(self, O_RDONLY | O_CLOEXEC), child_argv, child_env))
 EXEC_BY(by_execveat, execveat(AT_FDCWD, self, child_argv, child_env, 0))
 EXEC_BY(by_execveat_fd, execveat(open(self, O_RDONLY), "", child_argv, child_env, AT_EMPTY_PATH))
-EXEC_BY(by_many, execl(self, self, "--child", "5", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13",
-		       "14", "15", "16", "17", "18", "19", "20", (char *)NULL))
+EXEC_BY(by_many, execl(self, self, "--child", "5", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11",
+		       "12", "13", "14", "15", "16", "17", "18", "19", "20", (char *)NULL))
 
-#define EXEC_CASE(name) \
+#define EXEC_CASE(name)               \
 	static void case_##name(void) \
-	{ \
-		in_child(by_##name); \
+	{                             \
+		in_child(by_##name);  \
 	}
 
 EXEC_CASE(execve)
@@ -470,7 +471,6 @@ EXEC_CASE(fexecve)
 EXEC_CASE(execveat)
 EXEC_CASE(execveat_fd)
 EXEC_CASE(many)
-
 
 static char *const empty_env[] = { NULL };
 
@@ -520,8 +520,13 @@ EXEC_CASE(environ_null)
 /* The program's own LD_PRELOAD and variables that look like ours reach the child. */
 static int by_own_preload(void)
 {
-	char *const env[] = { (char *)"LD_PRELOAD=libm.so.6:libdl.so.2", (char *)"LD_PRELOADED=no",
-			      (char *)"no equals sign", (char *)"=", (char *)"A=1", (char *)"A=2", NULL };
+	char *const env[] = { (char *)"LD_PRELOAD=libm.so.6:libdl.so.2",
+			      (char *)"LD_PRELOADED=no",
+			      (char *)"no equals sign",
+			      (char *)"=",
+			      (char *)"A=1",
+			      (char *)"A=2",
+			      NULL };
 
 	execve(self, child_argv, env);
 	return 98;
@@ -545,7 +550,8 @@ static int by_big_env(void)
 	for (int i = 0; i < 2000; i++)
 		CHECK(asprintf(&env[i], "V%d=%064d", i, i) > 0);
 	env[2000] = (char *)"LAST=1";
-	execve("/bin/sh", (char *[]){ (char *)"sh", (char *)"-c", (char *)"echo $V0 $V1999 $LAST", NULL }, env);
+	execve("/bin/sh", (char *[]){ (char *)"sh", (char *)"-c", (char *)"echo $V0 $V1999 $LAST", NULL },
+	       env);
 	return 98;
 }
 
@@ -694,9 +700,9 @@ static void exec_errors_of(exec_fn *call)
 	after_failure();
 }
 
-#define EXEC_ERRORS(name, function) \
-	static void name##_errors(void) \
-	{ \
+#define EXEC_ERRORS(name, function)       \
+	static void name##_errors(void)   \
+	{                                 \
 		exec_errors_of(function); \
 	}
 
@@ -815,7 +821,8 @@ static int by_signals(void)
 	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
 	signal(SIGPIPE, SIG_IGN);
 	catch_usr1(0);
-	execl("/bin/sh", "sh", "-c", "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; kill -USR1 $$", (char *)NULL);
+	execl("/bin/sh", "sh", "-c", "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; kill -USR1 $$",
+	      (char *)NULL);
 	return 98;
 }
 

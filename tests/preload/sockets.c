@@ -177,7 +177,8 @@ static void bind_ip6(void)
 
 static void bind_unix(void)
 {
-	struct address path = unix_path("x.sock"), abstract = unix_abstract("x"), none = unix_path("no/such/dir");
+	struct address path = unix_path("x.sock"), abstract = unix_abstract("x"),
+		       none = unix_path("no/such/dir");
 	int s = OK(socket(AF_UNIX, SOCK_STREAM, 0));
 	int t = OK(socket(AF_UNIX, SOCK_STREAM, 0));
 	int u = OK(socket(AF_UNIX, SOCK_DGRAM, 0));
@@ -593,8 +594,8 @@ static void accept_many(void *arg)
 {
 	int fd;
 
-	while ((fd = (uintptr_t)arg % 2 ? accept(shared_listener, NULL, NULL) :
-					  accept4(shared_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+	while ((fd = (uintptr_t)arg % 2 ? accept(shared_listener, NULL, NULL)
+					: accept4(shared_listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 		accepted++;
 		CHECK(close(fd) == 0);
 	}

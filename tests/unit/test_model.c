@@ -1468,6 +1468,7 @@ static void by_start_time(void **state)
 {
 	struct kernel_process k;
 	pid_t pid;
+	uid_t uid;
 
 	ev_start(1, 0, 0, 0, "/x");
 	ev_socket(1, 3, 0xa);
@@ -1487,7 +1488,8 @@ static void by_start_time(void **state)
 	assert_int_equal(kernel_process(pid, &k), 0);
 	assert_int_equal(process(2)->start, k.start);
 	assert_int_equal(k.ppid, getpid());
-	assert_int_equal(k.uid, geteuid());
+	assert_int_equal(kernel_uid(pid, &uid), 0);
+	assert_int_equal(uid, geteuid());
 	kill(pid, SIGKILL);
 	/* A zombie holds nothing. */
 	siginfo_t info;
@@ -1630,6 +1632,7 @@ static void kernel_side(void **state)
 	assert_true(k.start > 0);
 	assert_int_equal(kernel_process((pid_t)NOBODY, &k), -ESRCH);
 	assert_int_equal(kernel_process(0, &k), -ESRCH);
+	assert_int_equal(kernel_uid((pid_t)NOBODY, &(uid_t){ 0 }), -ESRCH);
 	assert_int_equal(kernel_fds((pid_t)NOBODY, find_fd, &w), -ESRCH);
 	assert_int_equal(kernel_net((pid_t)NOBODY, &net), -ESRCH);
 	loopback(&listener, &client, &accepted, &name);
@@ -1696,11 +1699,12 @@ static uint64_t rnd(void)
 
 static void scribble(struct record *r, const char *bytes, size_t len)
 {
-	uint64_t *words_of = (uint64_t *)(void *)r->ev.payload;
+	uint64_t payload[4];
 
 	memset(r, 0, sizeof(*r));
-	for (size_t i = 0; i < sizeof(r->ev.payload) / 8; i++)
-		words_of[i] = rnd() % 4 == 0 ? rnd() : rnd() % 12;
+	for (size_t i = 0; i < 4; i++)
+		payload[i] = rnd() % 4 == 0 ? rnd() : rnd() % 12;
+	memcpy(r->ev.payload, payload, sizeof(r->ev.payload));
 	r->ev.kind = (uint8_t)(rnd() % 8 == 0 ? rnd() : 1 + rnd() % PS_PAD);
 	r->ev.error = (uint16_t)(rnd() % 8 == 0 ? (rnd() % 2 == 0 ? EADDRINUSE : rnd()) : 0);
 	r->ev.stamp = rnd() % 16 == 0 ? rnd() : now++;
@@ -1709,7 +1713,7 @@ static void scribble(struct record *r, const char *bytes, size_t len)
 	r->ev.flags = (uint32_t)(rnd() % 2 == 0 ? 0 : rnd() & rnd());
 	r->place = rnd() % 20;
 	r->tail_len = (uint32_t)(rnd() % len);
-	r->tail = rnd() % 2 == 0 ? NULL : bytes + len - r->tail_len;
+	r->tail = rnd() % 2 == 0 ? NULL : &bytes[len - r->tail_len];
 	if (r->ev.kind == PS_BIND || r->ev.kind == PS_LOCAL || r->ev.kind == PS_CONNECT) {
 		static const uint16_t families[] = { AF_INET, AF_INET6, AF_UNIX };
 
