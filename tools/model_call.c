@@ -279,6 +279,9 @@ int fold_accept(struct model *m, struct process *p, const struct record *r)
 	struct fd_entry *e;
 	int err;
 
+	/* Said again because it escapes: new only where the ring has lost the first record. */
+	if ((r->ev.flags & PS_F_SAME) && table_find(&process_node(p)->table, r->ev.fd) != NULL)
+		return 0;
 	if (r->ev.accept.listener != 0) {
 		listener = socket_make(m, r->ev.accept.listener, r->ev.stamp);
 		if (listener == NULL)

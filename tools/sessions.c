@@ -509,10 +509,10 @@ static int remove_below(int parent, const char *name, pid_t *pid, char odd[stati
 {
 	CLEANUP_DIR DIR *dir = open_dir(parent, name);
 	char aside[NAME_MAX + 1];
-	int ret = dir == NULL ? -errno : check_names(dir, odd);
+	int ret = dir == NULL ? -errno : live_below(parent, name, pid);
 
 	if (ret == 0)
-		ret = live_below(parent, name, pid);
+		ret = check_names(dir, odd);
 	if (ret < 0)
 		return ret;
 	if ((size_t)snprintf(aside, sizeof(aside), "%s~%d", name, getpid()) >= sizeof(aside))

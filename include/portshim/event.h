@@ -26,9 +26,10 @@ enum ps_kind {
 
 /* Header flags.  What they mean with other kinds than those named: nothing. */
 enum ps_flag {
-	PS_F_STOCK = 1u << 0,	  /* SET: one of the list after STOCK */
-	PS_F_RECEIVED = 1u << 1,  /* SET: came by SCM_RIGHTS */
-	PS_F_SAME = 1u << 2,	  /* SET, SOCKET: tells more of the socket that fd is already */
+	PS_F_STOCK = 1u << 0,	 /* SET: one of the list after STOCK */
+	PS_F_RECEIVED = 1u << 1, /* SET: came by SCM_RIGHTS */
+	PS_F_SAME = 1u << 2, /* SET, SOCKET, ACCEPT: tells of the socket that fd is already, new only if that
+				was lost */
 	PS_F_UNKNOWN = 1u << 3,	  /* SET: the shim could not look; DUP, CLOSE: cookie not known */
 	PS_F_CLOEXEC = 1u << 4,	  /* SOCKET, ACCEPT, DUP: close-on-exec as created */
 	PS_F_TRUNCATED = 1u << 5, /* the tail did not hold all */

@@ -54,13 +54,13 @@ bool failed(void);
  * the value.  OK: at least 0.  IS: exactly this.  FAILS: -1 with this errno.
  */
 long shown(const char *call, long value);
-long shown_ok(const char *call, long value, const char *file, int line);
-long shown_is(const char *call, long value, long expected, const char *file, int line);
+int shown_ok(const char *call, long value, const char *file, int line);
+int shown_is(const char *call, long value, long expected, const char *file, int line);
 void shown_fails(const char *call, long value, int error, const char *file, int line);
 #define TRY(call) (errno = ERRNO_BEFORE, shown(#call, (long)(call)))
-#define OK(call) ((int)(errno = ERRNO_BEFORE, shown_ok(#call, (long)(call), __FILE__, __LINE__)))
+#define OK(call) (errno = ERRNO_BEFORE, shown_ok(#call, (long)(call), __FILE__, __LINE__))
 #define IS(expected, call) \
-	((int)(errno = ERRNO_BEFORE, shown_is(#call, (long)(call), (long)(expected), __FILE__, __LINE__)))
+	(errno = ERRNO_BEFORE, shown_is(#call, (long)(call), (long)(expected), __FILE__, __LINE__))
 #define FAILS(error, call) \
 	(errno = ERRNO_BEFORE, shown_fails(#call, (long)(call), (error), __FILE__, __LINE__))
 
@@ -109,7 +109,7 @@ void catch_usr1(int flags); /* a handler that does nothing */
 
 struct thread {
 	pthread_t id;
-	_Atomic pid_t tid;
+	_Atomic int stat; /* its /proc/thread-self/stat, far from the descriptors of the case */
 	void (*fn)(void *);
 	void *arg;
 };

@@ -21,7 +21,8 @@ static void show_ids(void)
 	gid_t rg, eg, sg, groups[64];
 	int n;
 
-	CHECK(getresuid(&r, &e, &s) == 0 && getresgid(&rg, &eg, &sg) == 0);
+	CHECK(getresuid(&r, &e, &s) == 0);
+	CHECK(getresgid(&rg, &eg, &sg) == 0);
 	n = getgroups(64, groups);
 	say("uid %u %u %u gid %u %u %u groups", r, e, s, rg, eg, sg);
 	for (int i = 0; i < n; i++)

@@ -778,6 +778,26 @@ static void accepting(void **state)
 	ENDPOINT(newest_failure()->asked, "127.0.0.1:80");
 }
 
+/* What escapes is told twice; the first record may be gone, and then the second makes it. */
+static void accept_said_again(void **state)
+{
+	struct holder *h;
+
+	ev_start(1, 0, 100, 0, "/x");
+	ev_server(1, 3, 0xa, 80);
+	ev_accept(1, 4, 0xa);
+	h = holder_of_fd(1, 4);
+	ev(PS_ACCEPT, 1, 4)->flags = PS_F_SAME;
+	last.ev.accept.listener = 0xa;
+	done();
+	assert_ptr_equal(holder_of_fd(1, 4), h);
+	assert_null(model_connections(m)->next);
+	ev(PS_ACCEPT, 1, 5)->flags = PS_F_SAME;
+	last.ev.accept.listener = 0xa;
+	done();
+	assert_string_equal(holder_how(holder_of_fd(1, 5)), "accepted");
+}
+
 static void an_accepted_one_is_named(void **state)
 {
 	struct holder *h;
@@ -1788,6 +1808,7 @@ int main(void)
 		T(unknown_descriptor),
 		T(told_again),
 		T(accepting),
+		T(accept_said_again),
 		T(an_accepted_one_is_named),
 		T(two_turn_out_to_be_one),
 		T(two_holders_of_one),
