@@ -10,7 +10,7 @@
 #include <getopt.h>
 #include <stdbool.h>
 
-#include "sessions.h"
+#include "recording.h"
 
 /* Exit status; `run` has besides those of the program that it starts. */
 enum {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sessions.h"
 #include "util.h"
 
 static const struct cmd_opt opts[] = {

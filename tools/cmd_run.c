@@ -16,6 +16,7 @@
 #include "common/session.h"
 #include "out.h"
 #include "portshim/env.h"
+#include "sessions.h"
 #include "util.h"
 #include "view.h"
 
@@ -217,26 +218,38 @@ static void unmake_session(const struct run *run)
 
 /* The program */
 
+static bool is_program(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+	       faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+}
+
 /* execvp(3)'s search; false: it will find none, and say why itself. */
 static bool find_program(const char *cmd, char out[static PATH_MAX])
 {
 	const char *path = getenv("PATH");
-	struct stat st;
 	size_t len;
 
 	if (strchr(cmd, '/') != NULL)
-		return snprintf(out, PATH_MAX, "%s", cmd) < PATH_MAX && access(out, F_OK) == 0;
+		return snprintf(out, PATH_MAX, "%s", cmd) < PATH_MAX && is_program(out);
 	for (path = path != NULL ? path : "/bin:/usr/bin"; *cmd != '\0'; path += len + 1) {
 		len = strcspn(path, ":");
-		if (len < PATH_MAX && strlen(cmd) < NAME_MAX + 1 &&
+		if (len < PATH_MAX &&
 		    snprintf(out, PATH_MAX, "%.*s%s%s", (int)len, path, len > 0 ? "/" : "", cmd) < PATH_MAX &&
-		    stat(out, &st) == 0 && S_ISREG(st.st_mode) &&
-		    faccessat(AT_FDCWD, out, X_OK, AT_EACCESS) == 0)
+		    is_program(out))
 			return true;
 		if (path[len] == '\0')
 			break;
 	}
 	return false;
+}
+
+/* A script without "#!" is a file of no known kind too, but a shell will read it. */
+static bool will_be_seen(const char *path, enum ps_seen seen)
+{
+	return seen == PS_SEEN || (seen == PS_SEEN_UNKNOWN && access(path, R_OK) == 0);
 }
 
 /* Whether LD_PRELOAD may be set for it; warns where it will do its work unseen. */
@@ -248,7 +261,7 @@ static bool look_at_program(const struct run *run)
 	if (!find_program(run->cmd[0], path))
 		return true;
 	program = program_look(AT_FDCWD, path, 0, run->library);
-	if (program.seen != PS_SEEN)
+	if (!will_be_seen(path, program.seen))
 		cmd_error(NULL, "%s %s be seen: %s; it runs all the same", path,
 			  program.seen == PS_SEEN_UNKNOWN ? "may not" : "will not",
 			  program_reason(program.seen));

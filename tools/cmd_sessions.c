@@ -49,7 +49,7 @@ static int read_session(const struct session *s, struct session_row *row)
 
 	if (ret == 0)
 		ret = recording_fold(&r, false, false);
-	if (ret < 0)
+	if (ret != 0)
 		return ret;
 	*row = (struct session_row){ .session = *s };
 	row->session.info.created = reader_created(r.readers[0]);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "sessions.h"
 #include "util.h"
 
 static const struct {

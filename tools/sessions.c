@@ -6,12 +6,12 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "portshim/env.h"
+#include "recording.h"
 #include "util.h"
 
 #define SECOND 1000000000ull
@@ -106,7 +106,8 @@ static bool is_root_name(const char *path)
 /* Every place that session_root() may name, for every user. */
 static int find_everybodys(struct session_list *l)
 {
-	static const char *const places[] = { "/run/portshim", "/run/user/*/portshim", "/dev/shm/portshim-*" };
+	static const char *const places[] = { "/run/portshim", "/run/user/*/portshim",
+					      "/dev/shm/portshim-*" };
 	CLEANUP(globfree) glob_t found = { 0 };
 	int ret = 0;
 
@@ -166,240 +167,7 @@ void session_list_free(struct session_list *l)
 	*l = (struct session_list){ 0 };
 }
 
-/* Reading */
-
-/* Field 22 of /proc/PID/stat, or 0. */
-static uint64_t start_of(pid_t pid)
-{
-	char path[32], buf[1024];
-	CLEANUP_CLOSE int fd = -1;
-	ssize_t n;
-	char *p;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
-	if (n <= 0)
-		return 0;
-	buf[n] = '\0';
-	/* The command, field 2, may hold blanks and brackets itself. */
-	p = strrchr(buf, ')');
-	for (int field = 2; p != NULL && field < 22; field++)
-		p = strchr(p + 1, ' ');
-	return p != NULL ? strtoull(p + 1, NULL, 10) : 0;
-}
-
-static bool names_living(const struct record *r)
-{
-	pid_t pid;
-
-	switch (r->ev.kind) {
-	case PS_START:
-		pid = (pid_t)r->ev.start.pid;
-		break;
-	case PS_BORN:
-		pid = (pid_t)r->ev.born.pid;
-		break;
-	case PS_FORKED:
-		pid = (pid_t)r->ev.forked.pid;
-		break;
-	default:
-		return false;
-	}
-	if (pid <= 0 || (kill(pid, 0) < 0 && errno != EPERM))
-		return false;
-	return r->ev.kind != PS_START || r->ev.start.start == 0 || start_of(pid) == r->ev.start.start;
-}
-
-/* Whether it is worth folding, to see who lives.  Errs on the side of yes: a pid may be used again. */
-static bool may_live(const struct reader *reader)
-{
-	size_t n;
-	const struct record *r = reader_records(reader, &n);
-
-	for (size_t i = 0; i < n; i++) {
-		if (names_living(&r[i]))
-			return true;
-	}
-	return false;
-}
-
-static int open_read(const char *dir, struct reader **out)
-{
-	int ret = reader_open(dir, out);
-	ssize_t n;
-
-	if (ret < 0)
-		return ret;
-	n = reader_poll(*out);
-	if (n >= 0)
-		return 0;
-	reader_close(*out);
-	return (int)n;
-}
-
-static int open_living(const struct session_list *l, struct recording *r)
-{
-	r->readers = calloc(l->n + 1, sizeof(struct reader *));
-	if (r->readers == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < l->n; i++) {
-		struct reader *reader;
-
-		/* One that has been removed meanwhile, or cannot be read, is no live one of the caller's. */
-		if (l->list[i].error != 0 || open_read(l->list[i].dir, &reader) < 0)
-			continue;
-		if (may_live(reader))
-			r->readers[r->n_readers++] = reader;
-		else
-			reader_close(reader);
-	}
-	return 0;
-}
-
-int recording_open(const char *dir, struct recording *out)
-{
-	CLEANUP(session_list_freep) struct session_list list = { 0 };
-	int ret;
-
-	*out = (struct recording){ 0 };
-	if (dir == NULL) {
-		ret = session_list_find(true, &list);
-		return ret < 0 ? ret : open_living(&list, out);
-	}
-	out->readers = calloc(1, sizeof(struct reader *));
-	if (out->readers == NULL)
-		return -ENOMEM;
-	ret = open_read(dir, &out->readers[0]);
-	if (ret == 0)
-		out->n_readers = 1;
-	else
-		recording_close(out);
-	return ret;
-}
-
-/* Each reader's records are in order already. */
-static int merge(struct recording *r)
-{
-	CLEANUP_FREE size_t *at = calloc(r->n_readers, sizeof(*at));
-	struct record *out;
-	size_t total = 0;
-
-	for (size_t i = 0; i < r->n_readers; i++) {
-		size_t n;
-
-		reader_records(r->readers[i], &n);
-		total += n;
-	}
-	out = malloc((total + 1) * sizeof(*out));
-	if (at == NULL || out == NULL) {
-		free(out);
-		return -ENOMEM;
-	}
-	for (size_t done = 0; done < total; done++) {
-		const struct record *first = NULL;
-		size_t whose = 0;
-
-		for (size_t i = 0; i < r->n_readers; i++) {
-			size_t n;
-			const struct record *records = reader_records(r->readers[i], &n);
-
-			if (at[i] < n && (first == NULL || records[at[i]].ev.stamp < first->ev.stamp)) {
-				first = &records[at[i]];
-				whose = i;
-			}
-		}
-		out[done] = *first;
-		at[whose]++;
-	}
-	free(r->merged);
-	r->merged = out;
-	r->records = out;
-	r->n_records = total;
-	return 0;
-}
-
-static int fold(struct recording *r, bool scan_fds)
-{
-	int ret = 0;
-
-	r->records = NULL;
-	r->n_records = 0;
-	if (r->n_readers == 1)
-		r->records = reader_records(r->readers[0], &r->n_records);
-	else if (r->n_readers > 1)
-		ret = merge(r);
-	if (ret < 0)
-		return ret;
-	model_freep(&r->model);
-	r->model = model_new();
-	if (r->model == NULL)
-		return -ENOMEM;
-	ret = model_add(r->model, r->records, r->n_records);
-	return ret < 0 ? ret : model_settle(r->model, scan_fds);
-}
-
-static bool reader_lives(const struct reader *reader, struct model *m)
-{
-	size_t n;
-	const struct record *r = reader_records(reader, &n);
-
-	for (size_t i = 0; i < n; i++) {
-		const struct process *p = model_process(m, r[i].ev.process);
-
-		if (p != NULL && p->live)
-			return true;
-	}
-	return false;
-}
-
-static bool drop_dead(struct recording *r)
-{
-	size_t kept = 0, n = r->n_readers;
-
-	for (size_t i = 0; i < n; i++) {
-		if (reader_lives(r->readers[i], r->model))
-			r->readers[kept++] = r->readers[i];
-		else
-			reader_close(r->readers[i]);
-	}
-	r->n_readers = kept;
-	return kept < n;
-}
-
-int recording_fold(struct recording *r, bool live_only, bool scan_fds)
-{
-	int ret = fold(r, scan_fds);
-
-	/* Rare: a pid of an ended session is in use again. */
-	if (ret == 0 && live_only && drop_dead(r))
-		ret = fold(r, scan_fds);
-	return ret;
-}
-
-void recording_close(struct recording *r)
-{
-	model_freep(&r->model);
-	for (size_t i = 0; i < r->n_readers; i++)
-		reader_close(r->readers[i]);
-	free(r->readers);
-	free(r->merged);
-	*r = (struct recording){ 0 };
-}
-
-int64_t recording_offset(const struct recording *r)
-{
-	return r->n_readers > 0 ? reader_realtime_offset(r->readers[0]) : 0;
-}
-
-const struct process *model_live(struct model *m)
-{
-	for (const struct process *p = model_processes(m); p != NULL; p = p->next) {
-		if (p->live)
-			return p;
-	}
-	return NULL;
-}
+/* Who lives there */
 
 /* Records are in order but for those of later polls; here there was one. */
 static uint64_t last_time(const struct reader *reader)
@@ -420,9 +188,9 @@ int session_live(const char *dir, struct session_life *out)
 		return ret;
 	*out = (struct session_life){ .last = last_time(r.readers[0]) };
 	reader_records(r.readers[0], &out->records);
-	if (!may_live(r.readers[0]))
+	if (!recording_may_live(&r))
 		return 0;
-	ret = fold(&r, false);
+	ret = recording_fold(&r, false, false);
 	p = ret < 0 ? NULL : model_live(r.model);
 	if (p != NULL)
 		out->pid = p->pid;

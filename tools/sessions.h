@@ -2,10 +2,7 @@
 #ifndef PORTSHIM_SESSIONS_H
 #define PORTSHIM_SESSIONS_H
 
-/*
- * Finding sessions, reading them as one recording, and removing ended ones.  Single-threaded;
- * -errno; prints nothing.
- */
+/* Finding sessions, and removing ended ones.  Single-threaded; -errno; prints nothing. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,8 +10,6 @@
 #include <sys/types.h>
 
 #include "common/session.h"
-#include "model.h"
-#include "reader.h"
 
 struct session {
 	char *dir;
@@ -36,30 +31,6 @@ int session_list_find(bool of_all, struct session_list *out);
 /* The one in dir alone. */
 int session_list_name(const char *dir, struct session_list *out);
 void session_list_free(struct session_list *l);
-
-/* The records of one or more sessions and what they come to. */
-struct recording {
-	struct reader **readers;
-	size_t n_readers;
-	struct model *model;
-	const struct record *records; /* of all readers, by stamp */
-	size_t n_records;
-	struct record *merged; /* holds `records` where there are several readers */
-};
-
-/* Opens the session dir, or with NULL all that may be live, and reads what is there: `readers` only. */
-int recording_open(const char *dir, struct recording *out);
-
-/* Folds the records into the model and settles it.  With live_only, sessions without a live process
- * are left out. */
-int recording_fold(struct recording *r, bool live_only, bool scan_fds);
-void recording_close(struct recording *r);
-
-/* CLOCK_REALTIME minus CLOCK_MONOTONIC. */
-int64_t recording_offset(const struct recording *r);
-
-/* A live process of the model, or NULL. */
-const struct process *model_live(struct model *m);
 
 /* Who lives in a session, if anybody. */
 struct session_life {
@@ -94,11 +65,6 @@ const char *session_why(const char *dir, int err);
 static inline void session_list_freep(struct session_list *l)
 {
 	session_list_free(l);
-}
-
-static inline void recording_closep(struct recording *r)
-{
-	recording_close(r);
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "model.h"
+#include "reader.h"
 #include "sessions.h"
 
 struct column;
