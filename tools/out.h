@@ -23,8 +23,8 @@ struct json_object *json_time(uint64_t realtime);
 /* The length of the well-formed UTF-8 sequence that s starts with, or 0. */
 size_t utf8_len(const char *s, size_t len);
 
-/* The next of NUL-terminated texts from *at on, its length to *n; NULL behind the last.  A record's
- * tail is filled up with NULs: they are no texts. */
+/* The next of NUL-terminated texts from *at on, its length to *n; NULL behind the last.  The very last
+ * may lack its NUL, where a record was cut. */
 const char *next_text(const char *texts, size_t len, size_t *at, size_t *n);
 
 #define TIME_TEXT_MAX 40

@@ -72,8 +72,6 @@ const char *next_text(const char *texts, size_t len, size_t *at, size_t *n)
 {
 	const char *text = texts + *at;
 
-	while (len > *at && texts[len - 1] == '\0')
-		len--;
 	if (*at >= len)
 		return NULL;
 	*n = strnlen(text, len - *at);

@@ -279,14 +279,14 @@ static bool copy_tail(const struct reader *r, uint32_t i, uint32_t slots, struct
 		memcpy(tail + (size_t)(k - 1) * PS_TAIL_BYTES, t->data, PS_TAIL_BYTES);
 	}
 	rec->tail = tail;
-	rec->tail_len = (slots - 1) * PS_TAIL_BYTES;
+	rec->tail_len = rec->ev.tail;
 	return true;
 }
 
 static bool is_sane(const struct chunk *c, uint32_t i, const struct ps_event *ev)
 {
 	return ev->kind > PS_NO_EVENT && ev->kind < PS_KINDS && ev->slots >= 1 && ev->slots <= PS_SLOTS_MAX &&
-	       i + ev->slots <= c->slots;
+	       i + ev->slots <= c->slots && ev->tail <= (ev->slots - 1u) * PS_TAIL_BYTES;
 }
 
 /* Takes the record at slot i; returns how many slots that settled, 0 if it is not there yet. */

@@ -100,8 +100,9 @@ struct ps_event {
 	uint16_t error;	 /* errno of the call, 0 if it succeeded */
 	uint64_t stamp;	 /* CLOCK_MONOTONIC, ns */
 	uint64_t process;
-	int32_t fd; /* -1 where there is none */
-	uint32_t flags;
+	int32_t fd;      /* -1 where there is none */
+	uint16_t flags;
+	uint16_t tail; /* bytes of tail that count, without what fills the last slot */
 	union {
 		uint8_t payload[32];
 #define EVENT(NAME, name, lane) struct ps_##name name;

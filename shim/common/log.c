@@ -517,6 +517,7 @@ enum log_result log_append(struct log *log, struct ps_event *ev, const void *tai
 		tail_len = PS_TAIL_MAX;
 		ev->flags |= PS_F_TRUNCATED;
 	}
+	ev->tail = (uint16_t)tail_len;
 	ev->slots = (uint8_t)(1 + (tail_len + PS_TAIL_BYTES - 1) / PS_TAIL_BYTES);
 	if (atomic_load_explicit(&log->borrowed, RELAXED) > 0)
 		borrow(log);

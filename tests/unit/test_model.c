@@ -1730,7 +1730,7 @@ static void scribble(struct record *r, const char *bytes, size_t len)
 	r->ev.stamp = rnd() % 16 == 0 ? rnd() : now++;
 	r->ev.process = rnd() % 64 == 0 ? rnd() : rnd() % 12;
 	r->ev.fd = (int32_t)(rnd() % 32 == 0 ? rnd() : rnd() % 12);
-	r->ev.flags = (uint32_t)(rnd() % 2 == 0 ? 0 : rnd() & rnd());
+	r->ev.flags = (uint16_t)(rnd() % 2 == 0 ? 0 : rnd() & rnd());
 	r->place = rnd() % 20;
 	r->tail_len = (uint32_t)(rnd() % len);
 	r->tail = rnd() % 2 == 0 ? NULL : &bytes[len - r->tail_len];
