@@ -8,6 +8,10 @@ B ?= build
 
 VERSION := 0.1
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+SAY = $(if $(V),@:,@echo "  $(1) $@")
+
 # ld.so expands $LIB in LD_PRELOAD to this on Debian; elsewhere there is no multiarch directory.
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 LIBDIR ?= $(PREFIX)/lib$(if $(MULTIARCH),/$(MULTIARCH))
@@ -47,22 +51,27 @@ TOOL_OBJ := $(patsubst %.c,$(B)/tool-obj/%.o,$(COMMON_SRC) $(TOOL_SRC))
 all: $(B)/libportshim.so $(B)/portshim
 
 $(B)/libportshim.so: $(SHIM_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) $(SHIM_LDFLAGS) -o $@ $^ -ldl
+	$(call SAY,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(SHIM_LDFLAGS) -o $@ $^ -ldl
 
 $(B)/portshim: $(TOOL_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+	$(call SAY,LD)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
 
 $(B)/shim-obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(SHIM_CFLAGS) $(CFLAGS) $(SANITIZE) -c -o $@ $<
+	$(call SAY,CC)
+	$(Q)$(CC) $(SHIM_CFLAGS) $(CFLAGS) $(SANITIZE) -c -o $@ $<
 
 $(B)/shim-obj/%.o: %.S
 	@mkdir -p $(@D)
-	$(CC) -Iinclude -Ishim -MMD -MP $(CFLAGS) -c -o $@ $<
+	$(call SAY,CC)
+	$(Q)$(CC) -Iinclude -Ishim -MMD -MP $(CFLAGS) -c -o $@ $<
 
 $(B)/tool-obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(TOOL_CFLAGS) $(CFLAGS) $(SANITIZE) -c -o $@ $<
+	$(call SAY,CC)
+	$(Q)$(CC) $(TOOL_CFLAGS) $(CFLAGS) $(SANITIZE) -c -o $@ $<
 
 include tests/tests.mk
 

@@ -14,19 +14,23 @@ BENCHES := $(T)/bench/bench $(T)/bench/nothing
 
 $(PRELOAD): $(T)/preload/%: tests/preload/%.c tests/preload/cases.c tests/preload/cases.h
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -MMD -MP,$(TEST_CFLAGS)) -o $@ $< tests/preload/cases.c $(LDFLAGS) -pthread
+	$(call SAY,CC)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(TEST_CFLAGS)) -o $@ $< tests/preload/cases.c $(LDFLAGS) -pthread
 
 $(T)/helpers/static_server: tests/helpers/server.c
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -MF $@.d -static -o $@ $< $(LDFLAGS)
+	$(call SAY,CC)
+	$(Q)$(CC) $(TEST_CFLAGS) -MF $@.d -static -o $@ $< $(LDFLAGS)
 
 $(T)/helpers/%: tests/helpers/%.c
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -pthread
+	$(call SAY,CC)
+	$(Q)$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -pthread
 
 $(T)/bench/bench: tests/bench/bench.c $(COMMON_SRC:%.c=$(B)/tool-obj/%.o)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) $(LDFLAGS)
+	$(call SAY,CC)
+	$(Q)$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) $(LDFLAGS)
 
 $(T)/bench/nothing: $(T)/helpers/nothing
 	@mkdir -p $(@D)
@@ -43,7 +47,8 @@ THREADED := test_log test_fdtab
 .SECONDEXPANSION:
 $(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(addprefix $(B)/tool-obj/,$$(UNIT_WITH_$$*:.c=.o))
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) -lcmocka -pthread
+	$(call SAY,CC)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) -lcmocka -pthread
 
 -include $(wildcard $(T)/*/*.d) $(wildcard $(B)/tool-obj/tests/unit/*.d $(B)/tool-obj/shim/*.d)
 

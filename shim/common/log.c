@@ -92,7 +92,7 @@ static unsigned slots_of(chunk_ref ref)
 static struct ps_event *slot_at(chunk_ref ref, unsigned i)
 {
 	return (struct ps_event *)(void *)((char *)chunk_of(ref) + sizeof(struct ps_chunk) +
-				   (size_t)i * PS_SLOT_SIZE);
+					   (size_t)i * PS_SLOT_SIZE);
 }
 
 static void write_slot(void *slot, const void *from, uint32_t lap, enum ps_state state)
@@ -272,8 +272,11 @@ static int claim_from(struct log *log, struct log_place *place, int fd, unsigned
 		return ret;
 	if (!same_file(place, &st))
 		return -EPERM;
-	place->dev = st.st_dev;
-	place->ino = st.st_ino;
+	/* Only the first claim, before other threads can have one. */
+	if (place->ino == 0) {
+		place->dev = st.st_dev;
+		place->ino = st.st_ino;
+	}
 	for (int tries = 0; tries < CLAIM_TRIES; tries++) {
 		ret = claim_at_cursor(log, place, fd, (uint64_t)st.st_size, pages, ring, out);
 		if (ret != -EAGAIN)
