@@ -11,6 +11,7 @@
 #include "emit.h"
 #include "process.h"
 #include "real.h"
+#include "track.h"
 
 #define UNCHANGED ((uid_t)-1)
 
@@ -130,8 +131,8 @@ static int stop_the_clock(bool recorded, unsigned what, int option, unsigned lon
  * takes no_new_privs first, so that is where our last system call is made.  A bare process that has
  * no session by then will have none.
  */
-static int confine(bool recorded, unsigned what, int option, unsigned long a, unsigned long b, unsigned long c,
-		   unsigned long d)
+static int confine(bool recorded, unsigned what, int option, unsigned long a, unsigned long b,
+		   unsigned long c, unsigned long d)
 {
 	int ret = REAL(prctl)(option, a, b, c, d);
 
@@ -157,7 +158,8 @@ int hook_prctl(int option, ...)
 	va_end(ap);
 	if (option == PR_SET_NO_NEW_PRIVS)
 		return confine(before_confinement(), PS_SANDBOX_NO_NEW_PRIVS, option, a, b, c, d);
-	if ((option == PR_SET_SECCOMP && a == SECCOMP_MODE_STRICT) || (option == PR_SET_TSC && a == PR_TSC_SIGSEGV))
+	if ((option == PR_SET_SECCOMP && a == SECCOMP_MODE_STRICT) ||
+	    (option == PR_SET_TSC && a == PR_TSC_SIGSEGV))
 		return stop_the_clock(before_confinement(), PS_SANDBOX_SECCOMP, option, a, b, c, d);
 	if (option == PR_SET_SECCOMP)
 		return confine(before_confinement(), PS_SANDBOX_SECCOMP, option, a, b, c, d);
@@ -169,7 +171,10 @@ int hook_unshare(int flags)
 	bool recorded = before_confinement();
 	int ret = REAL(unshare)(flags);
 
-	if (recorded && ret == 0)
+	/* Descriptors are told apart by process, not by thread. */
+	if (recorded && ret == 0 && (flags & CLONE_FILES) && !track_single_threaded())
+		process_after_confinement(PS_SANDBOX_SHARED, false);
+	if (recorded && ret == 0 && (flags & ~CLONE_FILES))
 		process_after_confinement(PS_SANDBOX_NAMESPACE, false);
 	return ret;
 }
