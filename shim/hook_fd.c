@@ -206,3 +206,18 @@ FILE *hook_freopen64(const char *path, const char *mode, FILE *file)
 {
 	return freopen_any(REAL(freopen64), path, mode, file);
 }
+
+/* Brings a copy of another process's descriptor: SCM_RIGHTS without a message. */
+int hook_pidfd_getfd(int pidfd, int target, unsigned flags)
+{
+	int fd;
+
+	if (!process_enter())
+		return REAL(pidfd_getfd)(pidfd, target, flags);
+	track_begin(&self.changes);
+	fd = REAL(pidfd_getfd)(pidfd, target, flags);
+	if (fd >= 0)
+		track_look(fd, PS_F_FETCHED);
+	track_end(&self.changes);
+	return fd;
+}

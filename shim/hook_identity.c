@@ -11,6 +11,7 @@
 #include "emit.h"
 #include "process.h"
 #include "real.h"
+#include "track.h"
 
 #define UNCHANGED ((uid_t)-1)
 
@@ -170,7 +171,10 @@ int hook_unshare(int flags)
 	bool recorded = before_confinement();
 	int ret = REAL(unshare)(flags);
 
-	if (recorded && ret == 0)
+	/* Descriptors are told apart by process, not by thread. */
+	if (recorded && ret == 0 && (flags & CLONE_FILES) && !track_single_threaded())
+		process_after_confinement(PS_SANDBOX_SHARED, false);
+	if (recorded && ret == 0 && (flags & ~CLONE_FILES))
 		process_after_confinement(PS_SANDBOX_NAMESPACE, false);
 	return ret;
 }

@@ -56,6 +56,21 @@ int hook_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	return ret;
 }
 
+/* bindresvport(3) tries port after port by a bind of libc's own. */
+int hook_bindresvport(int fd, struct sockaddr_in *sin)
+{
+	int ret;
+
+	if (!process_enter_socket())
+		return REAL(bindresvport)(fd, sin);
+	ret = REAL(bindresvport)(fd, sin);
+	if (ret == 0)
+		track_bound(fd, NULL, 0);
+	else
+		emit_bind(fd, track_known(fd), NULL, 0, errno);
+	return ret;
+}
+
 int hook_listen(int fd, int backlog)
 {
 	int ret;

@@ -9,11 +9,15 @@
  * for x (nonnull, noreturn) do not let the compiler drop checks from the body.
  */
 
+#include <netinet/in.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <termios.h>
 #include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))

@@ -16,10 +16,9 @@
 #define STOCK_FDS_MAX (1u << 20)
 #define POLL_FDS 64u
 
-/* glibc's own word on whether there are other threads; other libcs have none. */
 extern char __libc_single_threaded __attribute__((weak));
 
-static bool single_threaded(void)
+bool track_single_threaded(void)
 {
 	return &__libc_single_threaded != NULL && __libc_single_threaded;
 }
@@ -31,7 +30,7 @@ void track_count(_Atomic uint64_t *counter, uint64_t by)
 #if defined(__x86_64__)
 	/* One instruction, so that a signal handler cannot come between; without the lock prefix it is
 	 * a third of the price. */
-	if (single_threaded()) {
+	if (track_single_threaded()) {
 		__asm__ volatile("addq %1, %0" : "+m"(*counter) : "r"(by) : "cc", "memory");
 		return;
 	}
@@ -335,7 +334,8 @@ void track_bound(int fd, const struct sockaddr *addr, socklen_t len)
 
 	track_promote(fd);
 	emit_bind(fd, cookie, addr, len, 0);
-	if (chosen_by_kernel(addr, len) && !atomic_load_explicit(&self.quiet, memory_order_relaxed))
+	if ((addr == NULL || chosen_by_kernel(addr, len)) &&
+	    !atomic_load_explicit(&self.quiet, memory_order_relaxed))
 		tell_name(fd, cookie, PS_LOCAL);
 	set_flag(fd, FD_BOUND);
 }
@@ -436,7 +436,7 @@ bool track_closing_range(unsigned first, unsigned last)
 void track_closed_range(unsigned first, unsigned last, bool failed)
 {
 	unsigned end = fdtab_end();
-	bool look = failed || !single_threaded();
+	bool look = failed || !track_single_threaded();
 
 	for (unsigned fd = first; fd < end && fd <= last; fd++) {
 		struct fd_entry *e = fdtab_entry((int)fd, false);
@@ -539,6 +539,36 @@ static unsigned take_stock(void)
 	for (; fd < fdtab_end(); fd++)
 		set_none(fd);
 	return sockets;
+}
+
+int track_find_unknown(void)
+{
+	unsigned open = open_fds(), limit = fd_limit(), seen = 0;
+
+	if (thread.vfork_child != 0 || atomic_load(&self.quiet))
+		return -1;
+	for (unsigned from = 0; from < limit && (open == 0 || seen < open); from += POLL_FDS) {
+		bool is[POLL_FDS];
+
+		find_open(from, is);
+		for (unsigned fd = from; fd < from + POLL_FDS; fd++) {
+			uint64_t cookie;
+
+			seen += is[fd - from];
+			if (is[fd - from] && FD_STATE(fd_word(fdtab_entry((int)fd, false))) == FD_NONE &&
+			    see_cookie((int)fd, &cookie) == SEEN_SOCKET && track_look((int)fd, 0) != 0)
+				return (int)fd;
+		}
+	}
+	return -1;
+}
+
+void track_standard_replaced(void)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		if (FD_STATE(fd_word(entry_of(fd))) != FD_NONE)
+			track_look(fd, 0);
+	}
 }
 
 void track_stock(uint32_t why)

@@ -67,6 +67,7 @@ void track_promote(int fd);
 void track_created(int fd, int family, int type, int protocol, bool pair);
 void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t len, bool cloexec,
 		    uint64_t closers_before);
+/* addr NULL: the kernel, or libc, chose the whole of it. */
 void track_bound(int fd, const struct sockaddr *addr, socklen_t len);
 void track_listening(int fd);
 
@@ -82,6 +83,16 @@ void track_closed(int fd, uint64_t word, bool failed);
 /* Around close_range and the like: true if there was something to record. */
 bool track_closing_range(unsigned first, unsigned last);
 void track_closed_range(unsigned first, unsigned last, bool failed);
+
+/* Looks at every descriptor that the table takes for no socket, up to the first that is one, and records
+ * it: for calls that make one inside libc.  Returns it, or -1. */
+int track_find_unknown(void);
+
+/* Looks again at 0, 1 and 2 where one of them was a socket: libc has put a file there. */
+void track_standard_replaced(void);
+
+/* glibc's own word on whether there are other threads; where it has none, there may be. */
+bool track_single_threaded(void);
 
 /* Replaces the table by what the kernel has.  why: enum ps_stock_why. */
 void track_stock(uint32_t why);

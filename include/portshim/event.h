@@ -50,7 +50,8 @@ enum ps_sandbox_what {
 	PS_SANDBOX_CHROOT = 1,
 	PS_SANDBOX_NO_NEW_PRIVS,
 	PS_SANDBOX_SECCOMP,
-	PS_SANDBOX_NAMESPACE
+	PS_SANDBOX_NAMESPACE,
+	PS_SANDBOX_SHARED /* memory or descriptors, with another process or among some threads only */
 };
 
 /*

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * exec, posix_spawn, and the calls that start a shell.  exec is called in forked children of threaded
+ * programs and in vfork children on their parent's memory: no malloc, no static storage, all on the
+ * stack.
+ */
+
+#include <alloca.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/program.h"
+#include "common/sys.h"
+#include "common/text.h"
+#include "emit.h"
+#include "environ.h"
+#include "process.h"
+#include "real.h"
+#include "track.h"
+
+/* What the exec of one image needs; in the caller's frame. */
+struct exec_call {
+	bool recorded;
+	char *const *envp;
+	struct environ_strings strings;
+};
+
+/* The descriptors that go with an image that will not report. */
+static void tell_closing(uint64_t process)
+{
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		struct fd_entry *e = fdtab_entry((int)fd, false);
+		long flags;
+
+		if (FD_STATE(fd_word(e)) == FD_NONE)
+			continue;
+		flags = sys3(SYS_fcntl, fd, F_GETFD, 0);
+		if (flags >= 0 && (flags & FD_CLOEXEC))
+			emit_exec_closes(process, (int)fd, track_known((int)fd));
+	}
+}
+
+static uint32_t own_pid(void)
+{
+	return atomic_load_explicit(&self.quiet, memory_order_relaxed) ? 0 : (uint32_t)sys_getpid();
+}
+
+/* process: whose image it will be; our own, or a posix_spawn child. */
+static struct program announce(uint64_t process, int dirfd, const char *path, int flags)
+{
+	struct program program = program_look(dirfd, path, flags, self.library);
+
+	emit_exec(process, path, program.seen);
+	if (program.seen != PS_SEEN && program.seen != PS_SEEN_UNKNOWN)
+		tell_closing(process);
+	return program;
+}
+
+/* A bad pointer is EFAULT for the kernel and would be the program's death here: the kernel is asked,
+ * by a call that reads a string there and does nothing more. */
+static bool can_read(const void *p)
+{
+	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		return (uintptr_t)p >= PS_PAGE;
+	return sys3(SYS_faccessat, AT_FDCWD, p, F_OK) != -EFAULT;
+}
+
+/* Pointers for a new environment; 0 where the old one is left as it is, as it cannot be read or is
+ * too large for a frame: exec will say what it thinks of it. */
+static size_t room_for(char *const envp[])
+{
+	size_t n;
+
+	if (self.library[0] == '\0' || (envp != NULL && !can_read(envp)))
+		return 0;
+	n = environ_count(envp);
+	return n <= ENVIRON_MAX ? n + ENVIRON_ADDED : 0;
+}
+
+static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, const char *path, int flags,
+		    char *const envp[])
+{
+	struct program program = { .seen = PS_SEEN, .preload = true };
+	struct environ_identity id;
+
+	x->envp = envp;
+	x->recorded = false;
+	if (room == 0 || !can_read(path))
+		return;
+	x->recorded = process_enter();
+	if (!x->recorded) {
+		/* A bare process that has not joined: its children may. */
+		if (thread.vfork_child == 0 || atomic_load(&self.state) == DETACHED)
+			program = program_look(dirfd, path, flags, self.library);
+		x->envp = environ_complete(envp, program.preload, NULL, out, &x->strings);
+		return;
+	}
+	if (!atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		program = announce(process_id(), dirfd, path, flags);
+	else
+		emit_exec(process_id(), path, PS_SEEN_UNKNOWN);
+	/* Ordinals go on over exec, or two children would have one id. */
+	id = (struct environ_identity){ .process = process_id(),
+					.pid = own_pid(),
+					.forks = atomic_load_explicit(&self.forks, memory_order_relaxed) };
+	if (thread.vfork_child == 0)
+		id.start = atomic_load_explicit(&self.log.start, memory_order_relaxed);
+	x->envp = environ_complete(envp, program.preload, &id, out, &x->strings);
+}
+
+static int came_back(const struct exec_call *x, int ret)
+{
+	if (x->recorded)
+		emit_exec_failed(errno);
+	return ret;
+}
+
+/* In the wrapper's own frame: it must outlive everything up to the exec. */
+#define FRAME(room) alloca(((room) + 1) * sizeof(char *))
+
+int hook_execve(const char *path, char *const argv[], char *const envp[])
+{
+	size_t room = room_for(envp);
+	struct exec_call x;
+
+	prepare(&x, FRAME(room), room, AT_FDCWD, path, 0, envp);
+	return came_back(&x, REAL(execve)(path, argv, x.envp));
+}
+
+int hook_execv(const char *path, char *const argv[])
+{
+	return hook_execve(path, argv, environ);
+}
+
+/* Unlike the others it refuses to go without an environment. */
+int hook_fexecve(int fd, char *const argv[], char *const envp[])
+{
+	size_t room = envp != NULL ? room_for(envp) : 0;
+	struct exec_call x;
+
+	prepare(&x, FRAME(room), room, fd, "", AT_EMPTY_PATH, envp);
+	return came_back(&x, REAL(fexecve)(fd, argv, x.envp));
+}
+
+int hook_execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	size_t room = room_for(envp);
+	struct exec_call x;
+
+	prepare(&x, FRAME(room), room, dirfd, path, flags, envp);
+	return came_back(&x, REAL(execveat)(dirfd, path, argv, x.envp, flags));
+}
+
+/* Which file execvp(3) is going to take, for looking at it: exec itself searches anew. */
+static const char *search(const char *file, char out[static PATH_MAX])
+{
+	const char *path = environ_get(environ, "PATH");
+
+	if (atomic_load(&self.quiet) || !can_read(file) || strchr(file, '/') != NULL)
+		return file;
+	for (const char *p = path != NULL ? path : "/bin:/usr/bin";; p++) {
+		struct text t = { .buf = out, .size = PATH_MAX };
+		size_t len = strcspn(p, ":");
+
+		text_add_bytes(&t, p, len);
+		text_add(&t, len > 0 ? "/" : "");
+		text_add(&t, file);
+		if (!t.full && sys3(SYS_faccessat, AT_FDCWD, out, X_OK) == 0)
+			return out;
+		p += len;
+		if (*p == '\0')
+			return file;
+	}
+}
+
+int hook_execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	size_t room = room_for(envp);
+	char found[PATH_MAX];
+	struct exec_call x;
+
+	prepare(&x, FRAME(room), room, AT_FDCWD, search(file, found), 0, envp);
+	return came_back(&x, REAL(execvpe)(file, argv, x.envp));
+}
+
+int hook_execvp(const char *file, char *const argv[])
+{
+	return hook_execvpe(file, argv, environ);
+}
+
+/* The arguments behind `arg` up to the NULL, and what comes after that; argv is the caller's frame. */
+#define COLLECT(arg, argv, ap)                    \
+	size_t n_ = 1;                            \
+	va_start(ap, arg);                        \
+	while (va_arg(ap, char *) != NULL)        \
+		n_++;                             \
+	va_end(ap);                               \
+	argv = alloca((n_ + 1) * sizeof(char *)); \
+	va_start(ap, arg);                        \
+	argv[0] = (char *)(uintptr_t)arg;         \
+	for (size_t i_ = 1; i_ <= n_; i_++)       \
+	argv[i_] = va_arg(ap, char *)
+
+int hook_execl(const char *path, const char *arg, ...)
+{
+	char **argv;
+	va_list ap;
+
+	COLLECT(arg, argv, ap);
+	va_end(ap);
+	return hook_execve(path, argv, environ);
+}
+
+int hook_execlp(const char *file, const char *arg, ...)
+{
+	char **argv;
+	va_list ap;
+
+	COLLECT(arg, argv, ap);
+	va_end(ap);
+	return hook_execvpe(file, argv, environ);
+}
+
+int hook_execle(const char *path, const char *arg, ...)
+{
+	char **argv;
+	char *const *envp;
+	va_list ap;
+
+	COLLECT(arg, argv, ap);
+	envp = va_arg(ap, char *const *);
+	va_end(ap);
+	return hook_execve(path, argv, envp);
+}
+
+typedef int spawn_fn(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+		     char *const[], char *const[]);
+
+/* libc forks and execs inside: the child's first word is the START of its new image. */
+static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
+		 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr, char *const argv[],
+		 char *const envp[])
+{
+	size_t room = room_for(envp);
+	char **out = FRAME(room);
+	struct environ_strings strings;
+	struct environ_identity id;
+	struct fork_ticket ticket;
+	struct program program;
+	pid_t child = 0;
+	int ret;
+
+	if (room == 0 || !can_read(path) || atomic_load(&self.quiet) || !process_enter())
+		return call(pid, file, actions, attr, argv, envp);
+	ticket = process_before_fork(PS_F_SPAWN);
+	program = announce(ticket.child, AT_FDCWD, path, 0);
+	id = (struct environ_identity){ .process = ticket.child, .parent = (uint32_t)sys_getpid() };
+	ret = call(&child, file, actions, attr, argv,
+		   environ_complete(envp, program.preload, &id, out, &strings));
+	process_after_fork(&ticket, child, ret);
+	if (ret == 0 && pid != NULL)
+		*pid = child;
+	return ret;
+}
+
+int hook_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		     const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return spawn(REAL(posix_spawn), pid, path, path, actions, attr, argv, envp);
+}
+
+int hook_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+		      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	char found[PATH_MAX];
+
+	return spawn(REAL(posix_spawnp), pid, file, search(file, found), actions, attr, argv, envp);
+}
+
+/*
+ * system(3) and popen(3) start a shell by calls of libc's own, with `environ` as it stands: cleared
+ * perhaps, and with our identity of the last exec in it.  For the time of the call it is the completed
+ * one.  With other threads about, that could be seen: then the shell tells its parent by its ppid.
+ *
+ * The new array is static: a handler may leave system() by longjmp, and environ as it is then.
+ */
+#define SHELL_ENVIRON_MAX 1024u
+
+struct shell_environ {
+	char *pointers[SHELL_ENVIRON_MAX];
+	struct environ_strings strings;
+};
+
+struct shell_call {
+	bool recorded;
+	char **saved;
+	struct fork_ticket ticket;
+};
+
+/* One that environ does not point to now. */
+static struct shell_environ *free_environ(void)
+{
+	static struct shell_environ two[2];
+
+	return environ == two[0].pointers ? &two[1] : &two[0];
+}
+
+static void before_shell(struct shell_call *x)
+{
+	size_t room = room_for(environ);
+	struct shell_environ *e = free_environ();
+	struct environ_identity id;
+
+	x->recorded = room > 0 && room <= SHELL_ENVIRON_MAX && thread.vfork_child == 0 &&
+		      track_single_threaded() && !atomic_load(&self.quiet) && process_enter();
+	if (!x->recorded)
+		return;
+	x->ticket = process_before_fork(PS_F_SPAWN);
+	id = (struct environ_identity){ .process = x->ticket.child, .parent = (uint32_t)sys_getpid() };
+	x->saved = environ;
+	environ = (char **)(uintptr_t)environ_complete(environ, true, &id, e->pointers, &e->strings);
+}
+
+static void after_shell(const struct shell_call *x, bool failed)
+{
+	if (!x->recorded)
+		return;
+	environ = x->saved;
+	if (failed)
+		process_after_fork(&x->ticket, 0, errno);
+}
+
+int hook_system(const char *command)
+{
+	struct shell_call x;
+	int ret;
+
+	if (command == NULL)
+		return REAL(system)(command);
+	before_shell(&x);
+	ret = REAL(system)(command);
+	after_shell(&x, ret == -1);
+	return ret;
+}
+
+FILE *hook_popen(const char *command, const char *mode)
+{
+	struct shell_call x;
+	FILE *ret;
+
+	before_shell(&x);
+	ret = REAL(popen)(command, mode);
+	after_shell(&x, ret == NULL);
+	return ret;
+}
