@@ -19,7 +19,7 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 
 # Debian packages: for building, and for the tests besides.
-DEPS := gcc libc6-dev make pkg-config libsmartcols-dev libjson-c-dev uthash-dev
+DEPS := gcc libc6-dev make pkg-config libsmartcols-dev libjson-c-dev libmnl-dev uthash-dev
 DEMO_DEPS := nginx-light curl
 TEST_DEPS := $(DEMO_DEPS) bats libcmocka-dev python3 redis-server redis-tools memcached haproxy socat \
 	dnsmasq-base zsh jq strace libasan8 libubsan1
@@ -37,9 +37,9 @@ SHIM_CFLAGS := $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec
 SHIM_LDFLAGS := -shared -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-soname,libportshim.so
 
 # Asked for only when something of it is compiled: `make deps` must work before they are there.
-TOOL_LIBS = $(shell pkg-config --libs smartcols json-c)
+TOOL_LIBS = $(shell pkg-config --libs smartcols json-c libmnl)
 TOOL_CFLAGS = $(BASE_CFLAGS) -Itools -DPORTSHIM_VERSION='"$(VERSION)"' -DPORTSHIM_LIBDIR='"$(LIBDIR)"' \
-	$(shell pkg-config --cflags smartcols json-c)
+	$(shell pkg-config --cflags smartcols json-c libmnl)
 
 COMMON_SRC := $(wildcard shim/common/*.c)
 SHIM_SRC := $(COMMON_SRC) $(wildcard shim/*.c) $(wildcard shim/*.S)

@@ -354,8 +354,9 @@ void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found)
 	struct ps_event *counter = e == NULL ? NULL : atomic_load_explicit(&e->counter, memory_order_acquire);
 	struct ps_event ev;
 
-	/* A counter of the parent, inherited by fork, is not ours to count on. */
-	if (counter != NULL && counter->process == process_id() && counter->count.cookie == cookie) {
+	/* A counter of the parent's is not ours to count on, and its chunk may not even be mapped here. */
+	if (counter != NULL && atomic_load_explicit(&e->counter_of, memory_order_relaxed) == process_id() &&
+	    counter->count.cookie == cookie) {
 		_Atomic uint64_t *n =
 			(_Atomic uint64_t *)(found ? &counter->count.accepts : &counter->count.empty);
 
@@ -366,7 +367,10 @@ void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found)
 	ev.count.cookie = cookie;
 	ev.count.accepts = found;
 	ev.count.empty = !found;
-	if (log_append(&self.log, &ev, NULL, 0, false, &counter) != LOG_DROPPED && e != NULL &&
-	    thread.vfork_child == 0)
-		atomic_store_explicit(&e->counter, counter, memory_order_release);
+	if (log_append(&self.log, &ev, NULL, 0, false, &counter) == LOG_DROPPED || e == NULL ||
+	    thread.vfork_child != 0)
+		return;
+	atomic_store_explicit(&e->counter, NULL, memory_order_relaxed);
+	atomic_store_explicit(&e->counter_of, ev.process, memory_order_release);
+	atomic_store_explicit(&e->counter, counter, memory_order_release);
 }

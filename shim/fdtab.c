@@ -8,11 +8,10 @@
 #define SEGMENT_BITS 10
 #define SEGMENT_FDS (1u << SEGMENT_BITS)
 #define SEGMENTS 1024u
+_Static_assert(SEGMENT_FDS == FDTAB_FIRST, "the first segment is one of them");
 
-/* The first segment is there from the start: most programs need no other, and a sandboxed one could
- * not map it. */
-static struct fd_entry first[SEGMENT_FDS];
-static _Atomic(struct fd_entry *) segments[SEGMENTS] = { first };
+struct fd_entry fdtab_first[FDTAB_FIRST];
+static _Atomic(struct fd_entry *) segments[SEGMENTS] = { fdtab_first };
 static _Atomic unsigned end;
 
 static struct fd_entry *map_segment(unsigned i)

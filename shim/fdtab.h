@@ -44,12 +44,24 @@ struct fd_entry {
 	_Atomic uint64_t cookie, inode; /* FD_ACCEPTED: the listener's cookie, and 0 */
 	_Atomic uint64_t check;
 	_Atomic uint64_t ring_of;	    /* the process whose ring tells of this socket; else 0 */
+	_Atomic uint64_t counter_of;        /* whose process's it is: another's is not even to be looked at */
 	_Atomic(struct ps_event *) counter; /* the COUNT record of a listener, or NULL */
 };
+
+/* The first segment is there from the start: most programs need no other, a sandboxed one could not
+ * map it, and finding an entry in it is an index. */
+#define FDTAB_FIRST 1024u
+extern struct fd_entry fdtab_first[FDTAB_FIRST];
 
 /* The entry of fd, made if need be; NULL for a negative fd, one beyond the table (2^20), or where no
  * memory can be had.  may_map false: only one that is there (no system call). */
 struct fd_entry *fdtab_entry(int fd, bool may_map);
+
+/* fdtab_entry(fd, false). */
+static inline struct fd_entry *fdtab_find(int fd)
+{
+	return (unsigned)fd < FDTAB_FIRST ? &fdtab_first[fd] : fdtab_entry(fd, false);
+}
 
 /* One more than the highest fd that ever had an entry made. */
 unsigned fdtab_end(void);

@@ -32,7 +32,7 @@ struct exec_call {
 static void tell_closing(uint64_t process)
 {
 	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
-		struct fd_entry *e = fdtab_entry((int)fd, false);
+		struct fd_entry *e = fdtab_find((int)fd);
 		long flags;
 
 		if (FD_STATE(fd_word(e)) == FD_NONE)

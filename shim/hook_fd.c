@@ -13,7 +13,7 @@
 
 static uint64_t word_of(int fd)
 {
-	return thread.vfork_child != 0 ? 0 : fd_word(fdtab_entry(fd, false));
+	return thread.vfork_child != 0 ? 0 : fd_word(fdtab_find(fd));
 }
 
 int hook_dup(int old)
@@ -109,9 +109,12 @@ int hook_close(int fd)
 	if (!process_enter())
 		return REAL(close)(fd);
 	track_begin(&self.closers);
-	word = track_closing(fd);
+	word = word_of(fd);
+	if (FD_STATE(word) != FD_NONE || thread.vfork_child != 0)
+		word = track_closing(fd);
 	ret = REAL(close)(fd);
-	track_closed(fd, word, ret < 0);
+	if (FD_STATE(word) != FD_NONE || word_of(fd) != word)
+		track_closed(fd, word, ret < 0);
 	track_end(&self.closers);
 	return ret;
 }

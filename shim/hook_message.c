@@ -48,7 +48,7 @@ static void sent(int over, int fd, uint64_t stamp)
 {
 	uint64_t cookie;
 
-	if (thread.vfork_child == 0 && FD_STATE(fd_word(fdtab_entry(fd, false))) == FD_NONE)
+	if (thread.vfork_child == 0 && FD_STATE(fd_word(fdtab_find(fd))) == FD_NONE)
 		return;
 	cookie = track_cookie(fd);
 	track_promote(fd);

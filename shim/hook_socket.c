@@ -114,7 +114,7 @@ static int accept_any(bool four, int fd, struct sockaddr *addr, socklen_t *len, 
 		track_accepted(new, fd, addr, room > 0 && room > *len ? *len : room,
 			       (flags & SOCK_CLOEXEC) != 0, closers);
 	else if (errno == EAGAIN)
-		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false), track_known(fd),
+		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_find(fd), track_known(fd),
 			   false);
 	else
 		emit_accept(log_stamp(), fd, track_known(fd), NULL, 0, errno, false, 0);
@@ -142,7 +142,7 @@ int hook_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	if (!process_enter_socket())
 		return REAL(connect)(fd, addr, len);
 	ret = REAL(connect)(fd, addr, len);
-	e = thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false);
+	e = thread.vfork_child != 0 ? NULL : fdtab_find(fd);
 	emit_connect(fd, track_known(fd), addr, len, ret < 0 ? errno : 0, track_in_ring(e));
 	return ret;
 }
@@ -156,7 +156,7 @@ int hook_shutdown(int fd, int how)
 	if (!process_enter())
 		return REAL(shutdown)(fd, how);
 	ret = REAL(shutdown)(fd, how);
-	e = thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false);
+	e = thread.vfork_child != 0 ? NULL : fdtab_find(fd);
 	emit_shutdown(fd, track_known(fd), how, ret < 0 ? errno : 0, track_in_ring(e));
 	return ret;
 }

@@ -219,13 +219,18 @@ static void become(uint64_t id)
 	log_forked(&self.log, id);
 }
 
-/* Only the forking thread is here; what the others were in the middle of will never end. */
+/* Only the forking thread is here; what the others were in the middle of will never end.  Left alone
+ * where there was nothing, which spares the child a page. */
 static bool disturbed(const struct fork_ticket *ticket)
 {
-	uint64_t closers = atomic_exchange(&self.closers, 0), changes = atomic_exchange(&self.changes, 0);
+	uint64_t closers = track_read(&self.closers), changes = track_read(&self.changes);
 
-	return IN_FLIGHT(closers) != 0 || IN_FLIGHT(changes) != 0 || closers != ticket->closers ||
-	       changes != ticket->changes;
+	if (IN_FLIGHT(closers) != 0 || IN_FLIGHT(changes) != 0) {
+		atomic_store(&self.closers, 0);
+		atomic_store(&self.changes, 0);
+		return true;
+	}
+	return closers != ticket->closers || changes != ticket->changes;
 }
 
 void process_in_child(uint32_t flags)

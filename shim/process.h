@@ -23,22 +23,24 @@ enum attachment {
 	REFUSED, /* no session can be had: every wrapper only passes through */
 };
 
+/* What changes stands together, at the start and in one page: after a fork each page that is written
+ * is a fault in the child and another in the parent. */
 struct self {
 	_Atomic enum attachment state;
+	_Atomic bool quiet;		   /* a sandbox may punish system calls: make none */
 	_Atomic(_Atomic uint32_t *) epoch; /* zeroed by the kernel in a forked child (MADV_WIPEONFORK) */
-	struct log log;
-	_Atomic uint64_t forks; /* ordinal of the next child */
+	_Atomic uint64_t forks;		   /* ordinal of the next child */
 
 	/* In the low half how many calls are in flight, in the high half how many have ended: those that
 	 * close or replace a descriptor, and all others that change what descriptors there are. */
 	_Atomic uint64_t closers, changes;
 
-	_Atomic bool quiet; /* a sandbox may punish system calls: make none */
+	struct log log; /* what changes of it is at its start too */
 
 	char session[SESSION_PATH_MAX]; /* "" until attached */
 	char library[LOG_PATH_MAX];	/* our own file, absolute */
 	char preload[LOG_PATH_MAX];	/* our entry as LD_PRELOAD names it */
-};
+} __attribute__((aligned(512)));
 extern struct self self;
 
 #define VFORK_UNRECORDED 1u

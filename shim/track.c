@@ -16,32 +16,10 @@
 #define STOCK_FDS_MAX (1u << 20)
 #define POLL_FDS 64u
 
-extern char __libc_single_threaded __attribute__((weak));
-
-bool track_single_threaded(void)
-{
-	return &__libc_single_threaded != NULL && __libc_single_threaded;
-}
-
-void track_count(_Atomic uint64_t *counter, uint64_t by)
-{
-	if (thread.vfork_child != 0)
-		return;
-#if defined(__x86_64__)
-	/* One instruction, so that a signal handler cannot come between; without the lock prefix it is
-	 * a third of the price. */
-	if (track_single_threaded()) {
-		__asm__ volatile("addq %1, %0" : "+m"(*counter) : "r"(by) : "cc", "memory");
-		return;
-	}
-#endif
-	atomic_fetch_add_explicit(counter, by, memory_order_acq_rel);
-}
-
 /* Entries to read and to write; none for a vfork child, whose table is its parent's. */
 static struct fd_entry *entry_of(int fd)
 {
-	return thread.vfork_child != 0 ? NULL : fdtab_entry(fd, false);
+	return thread.vfork_child != 0 ? NULL : fdtab_find(fd);
 }
 
 static struct fd_entry *entry_for(int fd)
@@ -425,7 +403,7 @@ bool track_closing_range(unsigned first, unsigned last)
 		return false;
 	}
 	for (unsigned fd = first; fd < end && fd <= last; fd++) {
-		if (FD_STATE(fd_word(fdtab_entry((int)fd, false))) != FD_NONE) {
+		if (FD_STATE(fd_word(fdtab_find((int)fd))) != FD_NONE) {
 			emit_close_range(log_stamp(), first, last);
 			return true;
 		}
@@ -439,7 +417,7 @@ void track_closed_range(unsigned first, unsigned last, bool failed)
 	bool look = failed || !track_single_threaded();
 
 	for (unsigned fd = first; fd < end && fd <= last; fd++) {
-		struct fd_entry *e = fdtab_entry((int)fd, false);
+		struct fd_entry *e = fdtab_find((int)fd);
 		uint64_t word = fd_word(e);
 
 		if (FD_STATE(word) == FD_NONE)
@@ -473,7 +451,7 @@ static unsigned fd_limit(void)
 
 static void set_none(unsigned fd)
 {
-	struct fd_entry *e = fdtab_entry((int)fd, false);
+	struct fd_entry *e = fdtab_find((int)fd);
 	uint64_t word = fd_word(e);
 
 	if (FD_STATE(word) != FD_NONE)
@@ -555,7 +533,7 @@ int track_find_unknown(void)
 			uint64_t cookie;
 
 			seen += is[fd - from];
-			if (is[fd - from] && FD_STATE(fd_word(fdtab_entry((int)fd, false))) == FD_NONE &&
+			if (is[fd - from] && FD_STATE(fd_word(fdtab_find((int)fd))) == FD_NONE &&
 			    see_cookie((int)fd, &cookie) == SEEN_SOCKET && track_look((int)fd, 0) != 0)
 				return (int)fd;
 		}
@@ -581,7 +559,7 @@ void track_stock(uint32_t why)
 		return;
 	emit_stock(stamp, why, take_stock());
 	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
-		struct fd_entry *e = fdtab_entry((int)fd, false);
+		struct fd_entry *e = fdtab_find((int)fd);
 		uint64_t word = fd_word(e);
 		struct identity id = { .family = FD_FAMILY(word),
 				       .type = FD_TYPE(word),

@@ -29,7 +29,28 @@
 #define ONE_ENDED ((uint64_t)1 << 32)
 #define IN_FLIGHT(counter) ((uint32_t)(counter))
 
-void track_count(_Atomic uint64_t *counter, uint64_t by);
+/* glibc's own word on whether there are other threads; other libcs have none. */
+extern char __libc_single_threaded __attribute__((weak));
+
+static inline bool track_single_threaded(void)
+{
+	return &__libc_single_threaded != NULL && __libc_single_threaded;
+}
+
+static inline void track_count(_Atomic uint64_t *counter, uint64_t by)
+{
+	if (thread.vfork_child != 0)
+		return;
+#if defined(__x86_64__)
+	/* One instruction, so that a signal handler cannot come between; without the lock prefix it is
+	 * a third of the price. */
+	if (track_single_threaded()) {
+		__asm__ volatile("addq %1, %0" : "+m"(*counter) : "er"(by) : "cc", "memory");
+		return;
+	}
+#endif
+	atomic_fetch_add_explicit(counter, by, memory_order_acq_rel);
+}
 
 static inline void track_begin(_Atomic uint64_t *counter)
 {
@@ -90,9 +111,6 @@ int track_find_unknown(void);
 
 /* Looks again at 0, 1 and 2 where one of them was a socket: libc has put a file there. */
 void track_standard_replaced(void);
-
-/* glibc's own word on whether there are other threads; where it has none, there may be. */
-bool track_single_threaded(void);
 
 /* Replaces the table by what the kernel has.  why: enum ps_stock_why. */
 void track_stock(uint32_t why);

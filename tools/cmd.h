@@ -68,6 +68,9 @@ void cmd_no_session(void);
 /* Reads the session dir, or all live ones; prints why not.  0 or the exit status. */
 int cmd_read(const char *verb, const char *dir, bool scan_fds, struct recording *out);
 
+/* Says on stderr what the sessions of r could not record. */
+void cmd_losses(const char *verb, const struct recording *r);
+
 /* Ends output: status, or EXIT_BAD with a message if stdout took not all of it. */
 int cmd_finish(const char *verb, int status);
 

@@ -319,6 +319,7 @@ static int follow(const struct events *e)
 	w.offset = recording_offset(&r);
 	if (ret == 0)
 		ret = follow_loop(e, &w, &r, &held);
+	cmd_losses(usage.verb, &r);
 	return ret < 0 ? failed(ret) : 0;
 }
 

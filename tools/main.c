@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -183,14 +184,31 @@ void cmd_no_session(void)
 	cmd_error(NULL, "no live session; name one with -s DIR, or see 'portshim sessions'");
 }
 
+void cmd_losses(const char *verb, const struct recording *r)
+{
+	for (size_t i = 0; i < r->n_readers; i++) {
+		struct reader_stats s;
+
+		reader_stats(r->readers[i], &s);
+		if (s.dropped == 0 && s.refused == 0)
+			continue;
+		cmd_error(verb,
+			  "%s: incomplete: the log had no room for %" PRIu64 " records and was refused to "
+			  "processes %" PRIu64 " times; a new session has room again",
+			  reader_dir(r->readers[i]), s.dropped, s.refused);
+	}
+}
+
 int cmd_read(const char *verb, const char *dir, bool scan_fds, struct recording *out)
 {
 	int ret = recording_open(dir, out);
 
 	if (ret == 0)
 		ret = recording_fold(out, dir == NULL, scan_fds);
-	if (ret == 0)
+	if (ret == 0) {
+		cmd_losses(verb, out);
 		return 0;
+	}
 	recording_close(out);
 	if (dir != NULL)
 		return cmd_session_error(verb, dir, ret);

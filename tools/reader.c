@@ -29,7 +29,7 @@ struct arena {
 	int fd;
 	uint32_t uid;
 	uint64_t first_gap; /* no page before it is outside a known chunk */
-	uint64_t dropped;
+	uint64_t dropped, refused;
 	struct chunk *chunks;
 	size_t n_chunks, room;
 };
@@ -369,8 +369,10 @@ static void read_header(struct arena *a)
 {
 	struct ps_arena head;
 
-	if (pread(a->fd, &head, sizeof(head), 0) == sizeof(head) && head.magic == PS_ARENA_MAGIC)
+	if (pread(a->fd, &head, sizeof(head), 0) == sizeof(head) && head.magic == PS_ARENA_MAGIC) {
 		a->dropped = head.dropped;
+		a->refused = head.refused;
+	}
 }
 
 static int by_stamp(const void *a, const void *b)
@@ -416,6 +418,7 @@ void reader_stats(const struct reader *r, struct reader_stats *out)
 		const struct arena *a = &r->arenas[i];
 
 		s.dropped += a->dropped;
+		s.refused += a->refused;
 		s.chunks += a->n_chunks;
 		for (size_t k = 0; k < a->n_chunks; k++) {
 			const struct chunk *c = &a->chunks[k];

@@ -295,6 +295,7 @@ static unsigned whole_pages(unsigned pages)
 
 static int claim(struct log *log, struct log_place *place, unsigned pages, bool ring, chunk_ref *out)
 {
+	struct ps_arena *header;
 	int fd, ret;
 
 	atomic_fetch_add(&log->claiming, 1);
@@ -303,6 +304,9 @@ static int claim(struct log *log, struct log_place *place, unsigned pages, bool 
 		ret = claim_from(log, place, fd, whole_pages(pages), ring, out);
 		sys_close(fd);
 	}
+	header = atomic_load_explicit(&place->header, ACQUIRE);
+	if (ret < 0 && header != NULL)
+		atomic_fetch_add_explicit(SHARED(header->refused), 1, RELAXED);
 	atomic_fetch_sub(&log->claiming, 1);
 	return ret;
 }
@@ -317,7 +321,6 @@ static bool claim_next(struct log *log, unsigned pages, bool ring, chunk_ref *ou
 {
 	uint32_t wait = atomic_load_explicit(&log->back_off, RELAXED);
 	struct log_place *place = present(log);
-	struct ps_arena *header;
 
 	if (atomic_load_explicit(&log->frozen, RELAXED))
 		return false;
@@ -331,9 +334,6 @@ static bool claim_next(struct log *log, unsigned pages, bool ring, chunk_ref *ou
 	}
 	wait = atomic_fetch_add_explicit(&log->failures, 1, RELAXED);
 	atomic_store_explicit(&log->back_off, wait < 6 ? BACK_OFF_MIN << wait : BACK_OFF_MAX, RELAXED);
-	header = atomic_load_explicit(&place->header, ACQUIRE);
-	if (header != NULL)
-		atomic_fetch_add_explicit(SHARED(header->refused), 1, RELAXED);
 	return false;
 }
 
@@ -450,6 +450,19 @@ static void borrow(struct log *log)
 		stop_borrowing(log);
 }
 
+/*
+ * Chunks that are full stay mapped, as a thread or a handler may be in the middle of its last record,
+ * but a child need not have them: each would be one more mapping to copy at every fork.  The last one is
+ * still left to it, for a handler that forks in the middle of an append.
+ */
+static void retire(struct log *log, chunk_ref full)
+{
+	chunk_ref before = atomic_exchange(&log->retired, full);
+
+	if (before != 0 && !atomic_load_explicit(&log->frozen, RELAXED))
+		sys3(SYS_madvise, chunk_of(before), (before & (CHUNK_RING - 1)) * PS_PAGE, MADV_DONTFORK);
+}
+
 /* The chunk to go on with after `full`, or 0. */
 static chunk_ref next_chunk(struct log *log, _Atomic chunk_ref *lane, chunk_ref full)
 {
@@ -469,8 +482,12 @@ static chunk_ref next_chunk(struct log *log, _Atomic chunk_ref *lane, chunk_ref 
 			atomic_compare_exchange_strong(&log->spare, &none, next);
 		return atomic_load(lane);
 	}
-	if (!ring)
+	if (!ring) {
 		atomic_store(&log->pages, LATER_PAGES);
+		/* The first chunk may still be the ring's. */
+		if (full != atomic_load(&log->ring))
+			retire(log, full);
+	}
 	return next;
 }
 

@@ -43,7 +43,6 @@ struct log_place {
 };
 
 struct log {
-	struct log_place places[2]; /* the present one, and the next while log_move() is at work */
 	_Atomic uint32_t place;
 	_Atomic uint64_t process;
 	_Atomic uint64_t start; /* of this process; 0: not asked for yet */
@@ -51,6 +50,7 @@ struct log {
 	_Atomic chunk_ref main;
 	_Atomic chunk_ref ring;	 /* the main chunk while that is the first one */
 	_Atomic chunk_ref spare; /* for the main lane: the reserve, or what lost a race */
+	_Atomic chunk_ref retired; /* the last one that was full */
 	_Atomic uint32_t pages;	 /* size of the next main chunk */
 
 	_Atomic int32_t
@@ -61,6 +61,8 @@ struct log {
 	_Atomic uint32_t back_off; /* appends to skip before the next claim */
 	_Atomic uint32_t failures; /* claims failed in a row */
 	_Atomic bool frozen;	   /* no system call any more: a sandbox could punish it */
+
+	struct log_place places[2]; /* the present one, and the next while log_move() is at work */
 };
 
 /* CLOCK_MONOTONIC in ns, by the vDSO. */

@@ -469,3 +469,13 @@ input()'
 		done
 	done
 }
+
+@test "a log that is full is said, never silent" {
+	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
+	export PORTSHIM
+	unshare -m bash -c '
+		mount -t tmpfs -o size=2m small "$1" &&
+			"$PORTSHIM" run -o "$1/s" -- bash -c "for i in {1..300}; do /bin/true; done" &&
+			"$PORTSHIM" ls -s "$1/s"' sh "$BATS_TEST_TMPDIR" >out 2>err || true
+	grep -q "incomplete: the log had no room" err
+}

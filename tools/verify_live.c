@@ -1,0 +1,823 @@
+/* SPDX-License-Identifier: MIT */
+/* See model_private.h: an allocation that fails must not exit. */
+#define HASH_NONFATAL_OOM 1
+#include "verify_live.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/program.h"
+#include "util.h"
+#include "view.h"
+
+#define NS_PER_S 1000000000ll
+#define CONFIRM_NS NS_PER_S /* how long a difference must stay as it is */
+#define CONFIRM_LOOKS 10    /* and how often it must be seen */
+#define LOOKS_MAX 60
+#define LOOKS_FOR_NEW 3 /* processes that appear later are left to the next verify */
+#define WAIT_MAX_NS (50 * 1000000l)
+
+/* What the records say of a process and the model does not keep. */
+struct note {
+	uint64_t id;
+	uint64_t exec;	   /* stamp of the last exec of a program that was to report */
+	uint64_t answered; /* stamp of the last START, or that exec failed */
+	bool lapped;	   /* its ring has overwritten records */
+	UT_hash_handle hh;
+};
+
+/* A recorded process that is being compared; by id, since the model may be made anew. */
+struct target {
+	uint64_t id;
+	pid_t pid;
+	bool again;	/* to be looked at in the next look */
+	bool gone;	/* ended, or is not what is compared any more */
+	int unreadable; /* why its descriptors could not be read */
+	bool differs;
+	struct fd_list before, after;
+	struct verify_count count;
+	UT_hash_handle hh;
+};
+
+/* A difference, and since when it has stayed so. */
+struct suspect {
+	struct difference difference;
+	int64_t first; /* CLOCK_MONOTONIC, ns */
+	unsigned looks;
+};
+
+struct suspects {
+	struct suspect *list;
+	size_t n, room;
+};
+
+struct proc {
+	pid_t pid, ppid;
+	uint64_t start;
+	bool dead, recorded, unseen;
+};
+
+struct procs {
+	struct proc *list; /* ascending by pid */
+	size_t n, room;
+};
+
+struct live {
+	struct recording *r;
+	const char *dir;
+	size_t *taken; /* of each reader */
+	uint64_t overwritten;
+	struct note *notes;
+	struct target *targets;
+	struct suspects suspects;
+	struct kernel_diag *nets; /* of this look */
+	size_t n_nets, nets_room;
+	struct procs procs;
+	struct record *fresh;
+	size_t fresh_room;
+};
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts = { 0 };
+
+	(void)clock_gettime(clock, &ts);
+	return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+/* Reading on. */
+
+static struct note *note_make(struct live *l, uint64_t id)
+{
+	struct note *n;
+
+	HASH_FIND(hh, l->notes, &id, sizeof(id), n);
+	if (n != NULL)
+		return n;
+	n = calloc(1, sizeof(*n));
+	if (n == NULL)
+		return NULL;
+	n->id = id;
+	HASH_ADD(hh, l->notes, id, sizeof(n->id), n);
+	if (n->hh.tbl != NULL)
+		return n;
+	free(n);
+	return NULL;
+}
+
+static int note_record(struct live *l, const struct ps_event *ev)
+{
+	bool exec = ev->kind == PS_EXEC && (ev->exec.seen == PS_SEEN || ev->exec.seen == PS_SEEN_UNKNOWN);
+	bool answer = ev->kind == PS_START || ev->kind == PS_EXEC_FAILED;
+	bool lapped = ev->commit >> 2 != 0; /* PS_COMMIT(): only a ring has a second lap */
+	struct note *n;
+
+	if (!exec && !answer && !lapped)
+		return 0;
+	n = note_make(l, ev->process);
+	if (n == NULL)
+		return -ENOMEM;
+	if (exec && n->exec < ev->stamp)
+		n->exec = ev->stamp;
+	if (answer && n->answered < ev->stamp)
+		n->answered = ev->stamp;
+	n->lapped = n->lapped || lapped;
+	return 0;
+}
+
+static void free_notes(struct live *l)
+{
+	struct note *n = l->notes, *next;
+
+	HASH_CLEAR(hh, l->notes);
+	for (; n != NULL; n = next) {
+		next = n->hh.next;
+		free(n);
+	}
+}
+
+static int note_all(struct live *l, const struct record *records, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = note_record(l, &records[i].ev);
+	return err;
+}
+
+static uint64_t overwritten(const struct recording *r)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < r->n_readers; i++) {
+		struct reader_stats stats;
+
+		reader_stats(r->readers[i], &stats);
+		sum += stats.overwritten;
+	}
+	return sum;
+}
+
+/* After a fold of everything. */
+static int begin_reading(struct live *l)
+{
+	size_t *taken = reallocarray(l->taken, l->r->n_readers + 1, sizeof(*taken));
+	int err = 0;
+
+	if (taken == NULL)
+		return -ENOMEM;
+	l->taken = taken;
+	free_notes(l);
+	for (size_t i = 0; i < l->r->n_readers && err == 0; i++) {
+		const struct record *records = reader_records(l->r->readers[i], &taken[i]);
+
+		err = note_all(l, records, taken[i]);
+	}
+	l->overwritten = overwritten(l->r);
+	return err;
+}
+
+static int by_stamp(const void *a, const void *b)
+{
+	const struct record *x = a, *y = b;
+
+	if (x->ev.stamp != y->ev.stamp)
+		return x->ev.stamp < y->ev.stamp ? -1 : 1;
+	return (x->place > y->place) - (x->place < y->place);
+}
+
+static int poll_readers(struct live *l, size_t *n_fresh)
+{
+	*n_fresh = 0;
+	for (size_t i = 0; i < l->r->n_readers; i++) {
+		ssize_t ret = reader_poll(l->r->readers[i]);
+		const struct record *records;
+		struct record *fresh;
+		size_t n, new;
+
+		if (ret < 0)
+			return (int)ret;
+		records = reader_records(l->r->readers[i], &n);
+		new = n - l->taken[i];
+		if (new == 0)
+			continue;
+		fresh = array_room(l->fresh, &l->fresh_room, *n_fresh + new, sizeof(*fresh));
+		if (fresh == NULL)
+			return -ENOMEM;
+		l->fresh = fresh;
+		memcpy(fresh + *n_fresh, records + l->taken[i], new * sizeof(*records));
+		*n_fresh += new;
+		l->taken[i] = n;
+	}
+	if (*n_fresh > 1)
+		qsort(l->fresh, *n_fresh, sizeof(*l->fresh), by_stamp);
+	return 0;
+}
+
+/*
+ * What the log holds now, folded.  A ring that went round since the last reading may have lost the
+ * close of a connection whose accept was read: then only the log as it is now is consistent.
+ */
+static int read_on(struct live *l)
+{
+	size_t n;
+	int err = poll_readers(l, &n);
+
+	if (err < 0)
+		return err;
+	if (overwritten(l->r) == l->overwritten) {
+		err = note_all(l, l->fresh, n);
+		if (err == 0)
+			err = model_add(l->r->model, l->fresh, n);
+		return err < 0 ? err : model_settle(l->r->model, false);
+	}
+	recording_close(l->r);
+	err = recording_open(l->dir, l->r);
+	if (err == 0)
+		err = recording_fold(l->r, l->dir == NULL, false);
+	return err < 0 ? err : begin_reading(l);
+}
+
+static bool lapped(struct live *l, const struct process *p)
+{
+	for (; p != NULL; p = p->parent) {
+		struct note *n;
+
+		HASH_FIND(hh, l->notes, &p->id, sizeof(p->id), n);
+		if (n != NULL && n->lapped)
+			return true;
+	}
+	return false;
+}
+
+/* An exec that has not been answered: since when, or 0. */
+static uint64_t unanswered(struct live *l, const struct process *p)
+{
+	struct note *n;
+
+	HASH_FIND(hh, l->notes, &p->id, sizeof(p->id), n);
+	return n != NULL && n->exec > n->answered ? n->exec : 0;
+}
+
+/* Targets. */
+
+static int add_targets(struct live *l)
+{
+	for (struct process *p = model_processes(l->r->model); p != NULL; p = p->next) {
+		struct target *t;
+
+		HASH_FIND(hh, l->targets, &p->id, sizeof(p->id), t);
+		if (!p->live || t != NULL)
+			continue;
+		t = calloc(1, sizeof(*t));
+		if (t == NULL)
+			return -ENOMEM;
+		t->id = p->id;
+		t->pid = p->pid;
+		t->again = true;
+		HASH_ADD(hh, l->targets, id, sizeof(t->id), t);
+		if (t->hh.tbl == NULL) {
+			free(t);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static void free_targets(struct live *l)
+{
+	struct target *t = l->targets, *next;
+
+	HASH_CLEAR(hh, l->targets);
+	for (; t != NULL; t = next) {
+		next = t->hh.next;
+		fd_list_free(&t->before);
+		fd_list_free(&t->after);
+		free(t);
+	}
+}
+
+static int on_fd(int32_t fd, uint64_t inode, void *arg)
+{
+	return fd_list_add(arg, fd, inode);
+}
+
+static int read_fds(struct target *t, struct fd_list *list)
+{
+	int err;
+
+	list->n = 0;
+	err = kernel_fds(t->pid, on_fd, list);
+	if (err == -ENOMEM)
+		return err;
+	t->gone = err == -ESRCH;
+	t->unreadable = err < 0 && err != -ESRCH ? err : 0;
+	fd_list_sort(list);
+	return 0;
+}
+
+static int read_all_fds(struct live *l, bool after)
+{
+	int err = 0;
+
+	for (struct target *t = l->targets; t != NULL && err == 0; t = t->hh.next) {
+		if (t->again && !t->gone)
+			err = read_fds(t, after ? &t->after : &t->before);
+	}
+	return err;
+}
+
+/* NULL where it cannot be read: then less is compared. */
+static int net_of(struct live *l, pid_t pid, const struct kernel_diag **out)
+{
+	struct kernel_diag *nets;
+	uint64_t netns;
+	int err;
+
+	*out = NULL;
+	if (kernel_netns(pid, &netns) < 0)
+		return 0;
+	for (size_t i = 0; i < l->n_nets; i++) {
+		if (l->nets[i].netns == netns)
+			*out = &l->nets[i];
+	}
+	if (*out != NULL)
+		return 0;
+	nets = array_room(l->nets, &l->nets_room, l->n_nets + 1, sizeof(*nets));
+	if (nets == NULL)
+		return -ENOMEM;
+	l->nets = nets;
+	err = kernel_diag(pid, &nets[l->n_nets]);
+	if (err < 0)
+		return err == -ENOMEM ? err : 0;
+	*out = &nets[l->n_nets++];
+	return 0;
+}
+
+static void free_nets(struct live *l)
+{
+	for (size_t i = 0; i < l->n_nets; i++)
+		kernel_diag_free(&l->nets[i]);
+	l->n_nets = 0;
+}
+
+static bool is_covered(const struct process *p)
+{
+	return strcmp(p->covered, "preload") == 0;
+}
+
+/* The process of a target, if it still is to be compared. */
+static struct process *process_of(struct live *l, const struct target *t)
+{
+	struct process *p = t->gone ? NULL : model_process(l->r->model, t->id);
+
+	return p != NULL && p->live && p->pid == t->pid ? p : NULL;
+}
+
+static int compare_target(struct live *l, struct verify *v, struct target *t)
+{
+	struct process *p = process_of(l, t);
+	const struct kernel_diag *net;
+	size_t before = v->n;
+	uint64_t exec;
+	int err;
+
+	t->again = false;
+	t->differs = false;
+	t->gone = p == NULL;
+	t->count = (struct verify_count){ 0 };
+	if (p == NULL || !is_covered(p) || t->unreadable != 0)
+		return 0;
+	exec = unanswered(l, p);
+	if (exec != 0) { /* being replaced; in a while it will have reported, or never will */
+		t->again = clock_ns(CLOCK_MONOTONIC) - (int64_t)exec < CONFIRM_NS;
+		return 0;
+	}
+	err = net_of(l, t->pid, &net);
+	if (err == 0)
+		err = verify_process(v, p, &t->before, &t->after, net, lapped(l, p), &t->count);
+	t->differs = v->n > before;
+	t->again = t->differs;
+	return err;
+}
+
+/* Whose descriptors are taken for one socket must be compared in one look. */
+static void call_contenders(struct live *l, const struct verify *v)
+{
+	for (size_t i = 0; i < v->n; i++) {
+		struct target *t;
+
+		HASH_FIND(hh, l->targets, &v->list[i].contender, sizeof(uint64_t), t);
+		if (t != NULL)
+			t->again = true;
+	}
+}
+
+/* Those seen before keep their first time. */
+static int remember(struct live *l, const struct verify *v)
+{
+	struct suspects old = l->suspects;
+	int64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	l->suspects = (struct suspects){ 0 };
+	for (size_t i = 0; i < v->n; i++) {
+		struct suspect s = { .difference = v->list[i], .first = now };
+		struct suspect *list =
+			array_room(l->suspects.list, &l->suspects.room, l->suspects.n + 1, sizeof(*list));
+
+		if (list == NULL) {
+			free(old.list);
+			return -ENOMEM;
+		}
+		l->suspects.list = list;
+		for (size_t k = 0; k < old.n; k++) {
+			if (difference_same(&old.list[k].difference, &s.difference))
+				s = old.list[k];
+		}
+		s.looks++;
+		list[l->suspects.n++] = s;
+	}
+	free(old.list);
+	return 0;
+}
+
+static bool confirmed(const struct suspect *s)
+{
+	return s->looks >= CONFIRM_LOOKS && clock_ns(CLOCK_MONOTONIC) - s->first >= CONFIRM_NS;
+}
+
+static int compare_all(struct live *l)
+{
+	CLEANUP(verify_freep) struct verify v = { 0 };
+	int err = verify_begin(&v, l->r->model);
+
+	for (struct target *t = l->targets; t != NULL && err == 0; t = t->hh.next) {
+		if (t->again)
+			err = compare_target(l, &v, t);
+	}
+	free_nets(l);
+	if (err < 0)
+		return err;
+	call_contenders(l, &v);
+	return remember(l, &v);
+}
+
+/* Processes that no record tells of. */
+
+static int by_pid(const void *a, const void *b)
+{
+	const struct proc *x = a, *y = b;
+
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+static struct proc *proc_find(const struct procs *l, pid_t pid)
+{
+	struct proc key = { .pid = pid };
+
+	return l->n > 0 ? bsearch(&key, l->list, l->n, sizeof(key), by_pid) : NULL;
+}
+
+static int add_proc(struct procs *l, pid_t pid)
+{
+	struct kernel_process k;
+	struct proc *list;
+
+	if (kernel_process(pid, &k) < 0)
+		return 0;
+	list = array_room(l->list, &l->room, l->n + 1, sizeof(*list));
+	if (list == NULL)
+		return -ENOMEM;
+	l->list = list;
+	list[l->n++] = (struct proc){
+		.pid = pid, .ppid = k.ppid, .start = k.start, .dead = kernel_process_dead(&k) != 0
+	};
+	return 0;
+}
+
+static int read_procs(struct procs *l)
+{
+	CLEANUP_DIR DIR *dir = opendir("/proc");
+	struct dirent *d;
+	int err = 0;
+
+	l->n = 0;
+	if (dir == NULL)
+		return -errno;
+	while (err == 0 && (d = readdir(dir)) != NULL) {
+		if (isdigit((unsigned char)d->d_name[0]))
+			err = add_proc(l, (pid_t)strtol(d->d_name, NULL, 10));
+	}
+	if (l->n > 1)
+		qsort(l->list, l->n, sizeof(*l->list), by_pid);
+	return err;
+}
+
+/* Below a recorded process, through others that have no record either. */
+static bool below_recorded(const struct procs *l, const struct proc *p)
+{
+	for (size_t i = 0; i < l->n && p != NULL; i++) { /* what was read while it changed may have loops */
+		p = proc_find(l, p->ppid);
+		if (p != NULL && p->recorded)
+			return true;
+	}
+	return false;
+}
+
+static void mark_procs(struct procs *l, struct model *m)
+{
+	for (const struct process *p = model_processes(m); p != NULL; p = p->next) {
+		struct proc *found = p->live ? proc_find(l, p->pid) : NULL;
+
+		if (found != NULL)
+			found->recorded = true;
+	}
+	for (size_t i = 0; i < l->n; i++) {
+		struct proc *p = &l->list[i];
+
+		p->unseen = !p->dead && !p->recorded && p->pid != getpid() && below_recorded(l, p);
+	}
+}
+
+static bool is_young(const struct proc *p)
+{
+	long hz = sysconf(_SC_CLK_TCK);
+	int64_t start = (int64_t)(p->start * (uint64_t)(NS_PER_S / (hz > 0 ? hz : 100)));
+
+	return clock_ns(CLOCK_BOOTTIME) - start < CONFIRM_NS;
+}
+
+static bool same_proc(const struct procs *l, const struct proc *p)
+{
+	const struct proc *found = proc_find(l, p->pid);
+
+	return found != NULL && found->unseen && found->start == p->start;
+}
+
+/*
+ * Reads them anew.  A child has no record for a moment: one that is young is waited for, but those
+ * only that were there at the first look, or it would never end.
+ */
+static int look_for_unseen(struct live *l, bool first, bool *waits)
+{
+	struct procs now = { 0 };
+	int err = read_procs(&now);
+
+	*waits = false;
+	if (err < 0) {
+		free(now.list);
+		return err;
+	}
+	mark_procs(&now, l->r->model);
+	for (size_t i = 0; i < now.n; i++) {
+		struct proc *p = &now.list[i];
+
+		if (!p->unseen || !is_young(p))
+			continue;
+		p->unseen = first || same_proc(&l->procs, p);
+		*waits = *waits || p->unseen;
+	}
+	free(l->procs.list);
+	l->procs = now;
+	return 0;
+}
+
+/* Looking, until nothing is in doubt. */
+
+static int look(struct live *l, unsigned n, bool *waits)
+{
+	int err = read_all_fds(l, false);
+
+	if (err == 0)
+		err = read_on(l);
+	if (err == 0)
+		err = read_all_fds(l, true);
+	if (err == 0)
+		err = compare_all(l);
+	if (err == 0 && n < LOOKS_FOR_NEW)
+		err = add_targets(l);
+	*waits = false;
+	if (err == 0 && (n == 0 || l->procs.n > 0))
+		err = look_for_unseen(l, n == 0, waits);
+	return err;
+}
+
+static bool in_doubt(struct live *l)
+{
+	for (const struct target *t = l->targets; t != NULL; t = t->hh.next) {
+		if (t->again && !t->differs)
+			return true;
+	}
+	for (size_t i = 0; i < l->suspects.n; i++) {
+		if (!confirmed(&l->suspects.list[i]))
+			return true;
+	}
+	return false;
+}
+
+static void wait_before(unsigned look)
+{
+	struct timespec ts = { .tv_nsec = look < 6 ? 1000000l << look : WAIT_MAX_NS };
+
+	if (ts.tv_nsec > WAIT_MAX_NS)
+		ts.tv_nsec = WAIT_MAX_NS;
+	(void)nanosleep(&ts, NULL); /* cut short by a signal: looks sooner */
+}
+
+static int look_until_sure(struct live *l)
+{
+	bool waits = false;
+	int err = add_targets(l);
+
+	for (unsigned i = 0; i < LOOKS_MAX && err == 0; i++) {
+		err = look(l, i, &waits);
+		if (err < 0 || (!waits && !in_doubt(l)))
+			break;
+		wait_before(i);
+	}
+	return err;
+}
+
+/* What came of it. */
+
+static void command_of(struct live *l, uint64_t id, char out[static COMMAND_MAX])
+{
+	const struct process *p = model_process(l->r->model, id);
+	const char *command = p != NULL ? process_command(p, UINT64_MAX) : NULL;
+
+	(void)snprintf(out, COMMAND_MAX, "%s", command != NULL ? command : "");
+}
+
+static int add_unseen(struct verified *v, const struct unseen *u)
+{
+	struct unseen *list = array_room(v->unseen, &v->unseen_room, v->n_unseen + 1, sizeof(*list));
+
+	if (list == NULL)
+		return -ENOMEM;
+	v->unseen = list;
+	list[v->n_unseen++] = *u;
+	return 0;
+}
+
+static bool why_unseen(struct live *l, const struct target *t, const struct process *p,
+		       char out[static REASON_MAX])
+{
+	static const char no[] = "no: ";
+	int n = 0;
+
+	if (!is_covered(p))
+		n = snprintf(out, REASON_MAX, "%s",
+			     strncmp(p->covered, no, sizeof(no) - 1) == 0 ? p->covered + sizeof(no) - 1
+									  : p->covered);
+	else if (unanswered(l, p) != 0)
+		n = snprintf(out, REASON_MAX,
+			     "did not report: the program it runs should have loaded the library");
+	else if (t->unreadable != 0)
+		n = snprintf(out, REASON_MAX, "its descriptors cannot be read: %s", strerror(-t->unreadable));
+	else if (t->count.lost > 0)
+		n = snprintf(out, REASON_MAX, "%zu of its connections: their records were overwritten",
+			     t->count.lost);
+	return n > 0;
+}
+
+static int gather_target(struct live *l, const struct target *t, struct verified *v)
+{
+	const struct process *p = process_of(l, t);
+	struct unseen u = { .pid = t->pid };
+
+	if (p == NULL)
+		return 0;
+	if (is_covered(p) && unanswered(l, p) == 0 && t->unreadable == 0) {
+		v->processes++;
+		v->compared += t->count.compared;
+	}
+	if (!why_unseen(l, t, p, u.reason))
+		return 0;
+	command_of(l, t->id, u.command);
+	return add_unseen(v, &u);
+}
+
+/* As the kernel calls it: nobody else has told. */
+static void comm_of(pid_t pid, char out[static COMMAND_MAX])
+{
+	char path[32];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	out[0] = '\0';
+	f = fopen(path, "re");
+	if (f == NULL)
+		return;
+	if (fgets(out, COMMAND_MAX, f) != NULL)
+		out[strcspn(out, "\n")] = '\0';
+	fclose(f);
+}
+
+static int gather_procs(const struct live *l, struct verified *v)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < l->procs.n && err == 0; i++) {
+		struct kernel_process k;
+		struct unseen u = { .pid = l->procs.list[i].pid };
+
+		if (!l->procs.list[i].unseen || kernel_process(u.pid, &k) < 0 || kernel_process_dead(&k) ||
+		    k.start != l->procs.list[i].start)
+			continue;
+		comm_of(u.pid, u.command);
+		(void)snprintf(u.reason, sizeof(u.reason), "no record of it: started without the library");
+		err = add_unseen(v, &u);
+	}
+	return err;
+}
+
+static int gather_found(struct live *l, struct verified *v)
+{
+	for (size_t i = 0; i < l->suspects.n; i++) {
+		struct found *list;
+
+		if (!confirmed(&l->suspects.list[i]))
+			continue;
+		list = array_room(v->found, &v->found_room, v->n_found + 1, sizeof(*list));
+		if (list == NULL)
+			return -ENOMEM;
+		v->found = list;
+		list[v->n_found].difference = l->suspects.list[i].difference;
+		command_of(l, list[v->n_found].difference.process, list[v->n_found].command);
+		v->n_found++;
+	}
+	return 0;
+}
+
+static int by_unseen_pid(const void *a, const void *b)
+{
+	const struct unseen *x = a, *y = b;
+
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+static int by_found_fd(const void *a, const void *b)
+{
+	const struct difference *x = &((const struct found *)a)->difference,
+				*y = &((const struct found *)b)->difference;
+
+	if (x->pid != y->pid)
+		return x->pid < y->pid ? -1 : 1;
+	return x->fd < y->fd ? -1 : x->fd > y->fd;
+}
+
+static int gather(struct live *l, struct verified *v)
+{
+	int err = gather_found(l, v);
+
+	for (struct target *t = l->targets; t != NULL && err == 0; t = t->hh.next)
+		err = gather_target(l, t, v);
+	if (err == 0)
+		err = gather_procs(l, v);
+	if (v->n_unseen > 1)
+		qsort(v->unseen, v->n_unseen, sizeof(*v->unseen), by_unseen_pid);
+	if (v->n_found > 1)
+		qsort(v->found, v->n_found, sizeof(*v->found), by_found_fd);
+	return err;
+}
+
+static void live_free(struct live *l)
+{
+	free_notes(l);
+	free_targets(l);
+	free_nets(l);
+	free(l->nets);
+	free(l->taken);
+	free(l->suspects.list);
+	free(l->procs.list);
+	free(l->fresh);
+}
+
+int verify_live(struct recording *r, const char *dir, struct verified *out)
+{
+	CLEANUP(live_free) struct live l = { .r = r, .dir = dir };
+	struct verified v = { 0 };
+	int err = begin_reading(&l);
+
+	if (err == 0)
+		err = look_until_sure(&l);
+	if (err == 0)
+		err = gather(&l, &v);
+	if (err < 0) {
+		verified_free(&v);
+		return err;
+	}
+	*out = v;
+	return 0;
+}
+
+void verified_free(struct verified *v)
+{
+	free(v->found);
+	free(v->unseen);
+	*v = (struct verified){ 0 };
+}
