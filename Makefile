@@ -38,8 +38,7 @@ SHIM_LDFLAGS := -shared -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-soname,libports
 
 # Asked for only when something of it is compiled: `make deps` must work before they are there.
 TOOL_LIBS = $(shell pkg-config --libs smartcols json-c libmnl)
-TOOL_CFLAGS = $(BASE_CFLAGS) -Itools -DPORTSHIM_VERSION='"$(VERSION)"' -DPORTSHIM_LIBDIR='"$(LIBDIR)"' \
-	$(shell pkg-config --cflags smartcols json-c libmnl)
+TOOL_CFLAGS = $(BASE_CFLAGS) -Itools -DPORTSHIM_VERSION='"$(VERSION)"' -I$(B) $(shell pkg-config --cflags smartcols json-c libmnl)
 
 COMMON_SRC := $(wildcard shim/common/*.c)
 SHIM_SRC := $(COMMON_SRC) $(wildcard shim/*.c) $(wildcard shim/*.S)
@@ -68,6 +67,13 @@ $(B)/shim-obj/%.o: %.S
 	$(call SAY,CC)
 	$(Q)$(CC) -Iinclude -Ishim -MMD -MP $(CFLAGS) -c -o $@ $<
 
+# Where the library will be: written anew only when that changes, as by `make install PREFIX=…`.
+$(B)/config.h: FORCE
+	@mkdir -p $(@D)
+	@echo '#define PORTSHIM_LIBDIR "$(LIBDIR)"' | cmp -s - $@ || echo '#define PORTSHIM_LIBDIR "$(LIBDIR)"' >$@
+
+$(B)/tool-obj/tools/cmd_run.o: $(B)/config.h
+
 $(B)/tool-obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call SAY,CC)
@@ -86,4 +92,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all install clean
+.PHONY: all install clean FORCE

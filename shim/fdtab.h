@@ -31,6 +31,7 @@ enum fd_state {
 #define FD_STATE(word) ((enum fd_state)((word)&3))
 #define FD_BOUND (1u << 2)  /* its local name stands in the log */
 #define FD_LISTEN (1u << 3) /* listen() succeeded */
+#define FD_RING (1u << 4)   /* its records are in the ring of process ring_of, and nowhere else */
 
 /* Kind, as in socket(2): protocol bits 8-19, type 20-23, family 24-31. */
 #define FD_KIND(family, type, protocol) \
@@ -43,8 +44,8 @@ struct fd_entry {
 	_Atomic uint64_t word;
 	_Atomic uint64_t cookie, inode; /* FD_ACCEPTED: the listener's cookie, and 0 */
 	_Atomic uint64_t check;
-	_Atomic uint64_t ring_of;	    /* the process whose ring tells of this socket; else 0 */
-	_Atomic uint64_t counter_of;        /* whose process's it is: another's is not even to be looked at */
+	_Atomic uint64_t ring_of;	    /* with FD_RING: whose; a forked child inherits the word */
+	_Atomic uint64_t counter_of;	    /* whose process's it is: another's is not even to be looked at */
 	_Atomic(struct ps_event *) counter; /* the COUNT record of a listener, or NULL */
 };
 

@@ -41,15 +41,15 @@ static uint64_t mark(struct fd_entry *e, uint64_t *marked)
 }
 
 /* Fails, rightly, if the word is no longer `from`: whoever changed it knows better. */
-static bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint64_t cookie, uint64_t inode,
-		    uint64_t ring_of)
+static bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint64_t cookie, uint64_t inode)
 {
 	uint64_t word = fd_word_next(from, low);
 
 	atomic_store_explicit(&e->cookie, cookie, memory_order_relaxed);
 	atomic_store_explicit(&e->inode, inode, memory_order_relaxed);
 	atomic_store_explicit(&e->check, fd_check(word, cookie, inode), memory_order_relaxed);
-	atomic_store_explicit(&e->ring_of, ring_of, memory_order_relaxed);
+	if (low & FD_RING)
+		atomic_store_explicit(&e->ring_of, process_id(), memory_order_relaxed);
 	return atomic_compare_exchange_strong(&e->word, &from, word);
 }
 
@@ -179,13 +179,13 @@ uint64_t track_look(int fd, uint32_t flags)
 		emit_set(stamp, fd, &id, flags);
 		if (e != NULL)
 			publish(e, marked, low_word(&id) | (known == id.cookie ? before & FD_BOUND : 0),
-				id.cookie, id.inode, 0);
+				id.cookie, id.inode);
 		if (known != id.cookie || !(before & FD_BOUND))
 			tell_names(fd, id.cookie);
 		return id.cookie;
 	}
 	if (seen == SEEN_NO_SOCKET && e != NULL)
-		alone = publish(e, marked, FD_NONE, 0, 0, 0);
+		alone = publish(e, marked, FD_NONE, 0, 0);
 	/* Where the log says "no socket" already and nobody else was at it, that need not be said again. */
 	if (!(alone && FD_STATE(before) == FD_NONE) &&
 	    (seen == SEEN_NO_SOCKET || FD_STATE(before) != FD_MAYBE))
@@ -205,7 +205,7 @@ uint64_t track_known(int fd)
 
 bool track_in_ring(const struct fd_entry *e)
 {
-	return e != NULL && thread.vfork_child == 0 &&
+	return e != NULL && thread.vfork_child == 0 && (fd_word(e) & FD_RING) &&
 	       atomic_load_explicit(&e->ring_of, memory_order_relaxed) == process_id();
 }
 
@@ -240,7 +240,7 @@ void track_promote(int fd)
 
 	if (!track_in_ring(e) || FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.inode))
 		return;
-	atomic_store_explicit(&e->ring_of, 0, memory_order_relaxed);
+	atomic_fetch_and_explicit(&e->word, ~(uint64_t)FD_RING, memory_order_acq_rel);
 	emit_socket(log_stamp(), fd, &id, false, false, PS_F_SAME);
 }
 
@@ -260,7 +260,7 @@ void track_created(int fd, int family, int type, int protocol, bool pair)
 		id.inode = inode_of(fd);
 		emit_socket(stamp, fd, &id, pair, ring, type & SOCK_CLOEXEC ? PS_F_CLOEXEC : 0);
 		if (e != NULL)
-			publish(e, marked, low_word(&id), id.cookie, id.inode, ring ? process_id() : 0);
+			publish(e, marked, low_word(&id) | (ring ? FD_RING : 0), id.cookie, id.inode);
 		break;
 	case SEEN_NO_SOCKET: /* another thread has closed it already */
 		track_look(fd, 0);
@@ -286,7 +286,7 @@ void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t
 	if (e != NULL) {
 		mark(e, &marked);
 		kind = le == NULL ? 0 : fd_word(le) & FD_KIND(~0, ~0, ~0);
-		publish(e, marked, FD_ACCEPTED | kind, cookie, 0, ring ? process_id() : 0);
+		publish(e, marked, FD_ACCEPTED | kind | (ring ? FD_RING : 0), cookie, 0);
 	}
 	emit_accept(stamp, fd, cookie, addr, len, 0, ring, cloexec ? PS_F_CLOEXEC : 0);
 	if (e == NULL || !undisturbed(closers_before, 0))
@@ -340,7 +340,7 @@ static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t 
 	if (!identity_at(from, word, &cookie, &inode) || !undisturbed(closers_before, own_closers))
 		return false;
 	emit_dup(stamp, new, old, cookie, cloexec ? PS_F_CLOEXEC : 0);
-	publish(to, marked, word & UINT32_MAX, cookie, inode, 0);
+	publish(to, marked, word & UINT32_MAX & ~(uint64_t)FD_RING, cookie, inode);
 	return true;
 }
 
@@ -473,7 +473,7 @@ static bool take_one(unsigned fd)
 	if (e == NULL)
 		return false;
 	mark(e, &marked);
-	publish(e, marked, low_word(&id), id.cookie, id.inode, 0);
+	publish(e, marked, low_word(&id), id.cookie, id.inode);
 	return true;
 }
 

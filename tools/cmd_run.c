@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd.h"
+#include "config.h"
 
 #include <errno.h>
 #include <fcntl.h>
