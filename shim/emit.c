@@ -21,25 +21,29 @@
 		.kind = (_kind), .slots = 1, .process = process_id(), .fd = (_fd), .stamp = (_stamp) \
 	}
 
-static void append_tail(struct ps_event *ev, const void *tail, size_t len, bool ring)
+/* Returns whether the record is in a ring, where it will be overwritten some day. */
+static bool append_tail(struct ps_event *ev, const void *tail, size_t len, bool ring)
 {
+	struct ps_event *place = NULL;
+
 	/* Records are missing before this one: the table is told anew, or the relation would be wrong. */
-	if (log_append(&self.log, ev, tail, len, ring, NULL) == LOG_RECOVERED && thread.vfork_child == 0)
+	if (log_append(&self.log, ev, tail, len, ring, &place) == LOG_RECOVERED && thread.vfork_child == 0)
 		track_stock(PS_STOCK_LOST);
+	return ring && place != NULL && log_in_ring(&self.log, place);
 }
 
-static void append(struct ps_event *ev, bool ring)
+static bool append(struct ps_event *ev, bool ring)
 {
-	append_tail(ev, NULL, 0, ring);
+	return append_tail(ev, NULL, 0, ring);
 }
 
-static void append_addr(struct ps_event *ev, struct ps_addr *field, const struct sockaddr *addr,
+static bool append_addr(struct ps_event *ev, struct ps_addr *field, const struct sockaddr *addr,
 			socklen_t len, bool ring)
 {
 	char tail[ADDR_TAIL_MAX];
 	size_t tail_len = addr_pack(addr, len, field, tail);
 
-	append_tail(ev, tail, tail_len, ring);
+	return append_tail(ev, tail, tail_len, ring);
 }
 
 /* An address that a failed call was given, if the kernel came as far as reading it: net/socket.c,
@@ -50,11 +54,6 @@ static const struct sockaddr *addr_if_read(const struct sockaddr *addr, socklen_
 		      len > sizeof(struct sockaddr_storage);
 
 	return unread ? NULL : addr;
-}
-
-bool emit_ring_is_ring(void)
-{
-	return (atomic_load_explicit(&self.log.ring, memory_order_relaxed) & CHUNK_RING) != 0;
 }
 
 static size_t read_file(const char *path, char *out, size_t size)
@@ -227,7 +226,7 @@ void emit_name(enum ps_kind local_or_peer, int fd, uint64_t cookie, const struct
 	append_addr(&ev, &ev.local.address, addr, len, false);
 }
 
-void emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, bool ring, uint32_t flags)
+bool emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, bool ring, uint32_t flags)
 {
 	struct ps_event ev = NEW_EVENT_AT(PS_SOCKET, fd, stamp);
 
@@ -238,7 +237,7 @@ void emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, b
 	ev.socket.type = id->type;
 	ev.socket.protocol = id->protocol;
 	ev.socket.pair = pair;
-	append(&ev, ring);
+	return append(&ev, ring);
 }
 
 void emit_no_socket(int family, int type, int protocol, int error)
@@ -280,7 +279,7 @@ void emit_connect(int fd, uint64_t cookie, const struct sockaddr *addr, socklen_
 	append_addr(&ev, &ev.connect.address, addr_if_read(addr, len, error), len, ring);
 }
 
-void emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockaddr *addr, socklen_t len,
+bool emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockaddr *addr, socklen_t len,
 		 int error, bool ring, uint32_t flags)
 {
 	struct ps_event ev = NEW_EVENT_AT(PS_ACCEPT, fd, stamp);
@@ -288,7 +287,7 @@ void emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockadd
 	ev.error = (uint16_t)error;
 	ev.flags = flags;
 	ev.accept.listener = listener;
-	append_addr(&ev, &ev.accept.address, addr, len, ring);
+	return append_addr(&ev, &ev.accept.address, addr, len, ring);
 }
 
 void emit_shutdown(int fd, uint64_t cookie, int how, int error, bool ring)

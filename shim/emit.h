@@ -39,12 +39,13 @@ void emit_stock(uint64_t stamp, uint32_t why, uint32_t sockets);
 void emit_set(uint64_t stamp, int fd, const struct identity *id, uint32_t flags);
 void emit_name(enum ps_kind local_or_peer, int fd, uint64_t cookie, const struct sockaddr *addr,
 	       socklen_t len);
-void emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, bool ring, uint32_t flags);
+/* ring: may be overwritten.  These two return whether the record will be. */
+bool emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, bool ring, uint32_t flags);
 void emit_no_socket(int family, int type, int protocol, int error);
 void emit_bind(int fd, uint64_t cookie, const struct sockaddr *addr, socklen_t len, int error);
 void emit_listen(int fd, uint64_t cookie, int backlog, int error);
 void emit_connect(int fd, uint64_t cookie, const struct sockaddr *addr, socklen_t len, int error, bool ring);
-void emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockaddr *addr, socklen_t len,
+bool emit_accept(uint64_t stamp, int fd, uint64_t listener, const struct sockaddr *addr, socklen_t len,
 		 int error, bool ring, uint32_t flags);
 void emit_shutdown(int fd, uint64_t cookie, int how, int error, bool ring);
 void emit_option(int fd, uint64_t cookie, int level, int name, int value);
@@ -55,9 +56,5 @@ void emit_send_fd(uint64_t stamp, int over, int passed, uint64_t cookie);
 
 /* Counts one accept of this process on the listener (entry e, may be NULL) in place. */
 void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found);
-
-/* Whether a record of the ring lane would be overwritten some day: not while it still goes to the
- * first chunk, which is kept. */
-bool emit_ring_is_ring(void);
 
 #endif

@@ -8,8 +8,10 @@
 #include <alloca.h>
 #include <errno.h>
 #include <limits.h>
+#include <paths.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/program.h"
@@ -296,7 +298,7 @@ struct shell_environ {
 
 struct shell_call {
 	bool recorded;
-	char **saved;
+	char **ours, **saved;
 	struct fork_ticket ticket;
 };
 
@@ -313,36 +315,54 @@ static void before_shell(struct shell_call *x)
 	size_t room = room_for(environ);
 	struct shell_environ *e = free_environ();
 	struct environ_identity id;
+	struct program program;
 
-	x->recorded = room > 0 && room <= SHELL_ENVIRON_MAX && thread.vfork_child == 0 &&
-		      track_single_threaded() && !atomic_load(&self.quiet) && process_enter();
-	if (!x->recorded)
+	*x = (struct shell_call){ .ours = NULL };
+	if (room == 0 || room > SHELL_ENVIRON_MAX || thread.vfork_child != 0 || !track_single_threaded() ||
+	    atomic_load(&self.quiet))
 		return;
-	x->ticket = process_before_fork(PS_F_SPAWN);
-	id = (struct environ_identity){ .process = x->ticket.child, .parent = (uint32_t)sys_getpid() };
+	x->recorded = process_enter();
+	program = program_look(AT_FDCWD, _PATH_BSHELL, 0, self.library);
+	if (x->recorded) {
+		x->ticket = process_before_fork(PS_F_SPAWN);
+		/* One that reports says so by its START: where none can be started, nothing is said of it. */
+		if (program.seen != PS_SEEN && program.seen != PS_SEEN_UNKNOWN)
+			announce(x->ticket.child, AT_FDCWD, _PATH_BSHELL, 0);
+		id = (struct environ_identity){ .process = x->ticket.child,
+						.parent = (uint32_t)sys_getpid() };
+	}
 	x->saved = environ;
-	environ = (char **)(uintptr_t)environ_complete(environ, true, &id, e->pointers, &e->strings);
+	x->ours = (char **)(uintptr_t)environ_complete(environ, program.preload, x->recorded ? &id : NULL,
+						       e->pointers, &e->strings);
+	environ = x->ours;
 }
 
+/* A handler may have given the program another environment meanwhile: it stays. */
 static void after_shell(const struct shell_call *x, bool failed)
 {
-	if (!x->recorded)
-		return;
-	environ = x->saved;
-	if (failed)
+	if (x->ours != NULL && environ == x->ours)
+		environ = x->saved;
+	if (x->recorded && failed)
 		process_after_fork(&x->ticket, 0, errno);
 }
 
+/*
+ * Where no shell can be started, that is status 127, as of a shell that did not find its command; only
+ * errno tells the two apart.  -1 is no such thing: the shell ran, and its status was not to be had.
+ */
 int hook_system(const char *command)
 {
 	struct shell_call x;
-	int ret;
+	int ret, saved = errno;
 
 	if (command == NULL)
 		return REAL(system)(command);
 	before_shell(&x);
+	errno = 0;
 	ret = REAL(system)(command);
-	after_shell(&x, ret == -1);
+	after_shell(&x, WIFEXITED(ret) && WEXITSTATUS(ret) == 127 && errno != 0 && errno != EINTR);
+	if (errno == 0)
+		errno = saved;
 	return ret;
 }
 

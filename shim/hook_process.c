@@ -86,9 +86,16 @@ pid_t vfork_parent(long pid, uint64_t child, uint64_t mark)
 /* libc has forked inside, seen by the atfork handlers, and in the child put files on 0, 1 and 2. */
 int hook_daemon(int nochdir, int noclose)
 {
-	int ret = REAL(daemon)(nochdir, noclose);
+	int ret;
 
-	if (process_enter())
+	thread.ticket.child = 0;
+	ret = REAL(daemon)(nochdir, noclose);
+	if (!process_enter())
+		return ret;
+	/* The child has used its ticket up; the parent comes back only if there is none. */
+	if (thread.ticket.child != 0)
+		process_after_fork(&thread.ticket, 0, errno);
+	else
 		track_standard_replaced();
 	return ret;
 }
@@ -108,24 +115,32 @@ int hook_forkpty(int *master, char *name, const struct termios *termios, const s
 	return pid;
 }
 
+#define NAMESPACES                                                                                    \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | \
+	 CLONE_NEWNET)
+
 /* What a clone's child runs first; in the parent's frame, which the child shares or has a copy of. */
 struct clone_start {
 	int (*fn)(void *);
 	void *arg;
 	struct fork_ticket ticket;
-	bool shares_memory;
+	int flags;
 };
 
 static int start_clone(void *p)
 {
 	struct clone_start start = *(struct clone_start *)p;
 
-	if (start.shares_memory) {
+	if (start.flags & CLONE_VM) {
 		thread.vfork_child = start.ticket.child;
 	} else {
 		thread.ticket = start.ticket;
 		process_in_child(0);
+		if (start.flags & NAMESPACES)
+			process_after_confinement(PS_SANDBOX_NAMESPACE, false);
 	}
+	if (start.flags & CLONE_FILES)
+		emit_sandbox(PS_SANDBOX_SHARED);
 	return start.fn(start.arg);
 }
 
@@ -136,7 +151,7 @@ static int start_clone(void *p)
  */
 int hook_clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 {
-	struct clone_start start = { .fn = fn, .arg = arg, .shares_memory = (flags & CLONE_VM) != 0 };
+	struct clone_start start = { .fn = fn, .arg = arg, .flags = flags };
 	uint64_t mark = thread.vfork_child;
 	void *parent_tid, *tls, *child_tid;
 	va_list ap;

@@ -114,8 +114,7 @@ static int accept_any(bool four, int fd, struct sockaddr *addr, socklen_t *len, 
 		track_accepted(new, fd, addr, room > 0 && room > *len ? *len : room,
 			       (flags & SOCK_CLOEXEC) != 0, closers);
 	else if (errno == EAGAIN)
-		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_find(fd), track_known(fd),
-			   false);
+		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_find(fd), track_known(fd), false);
 	else
 		emit_accept(log_stamp(), fd, track_known(fd), NULL, 0, errno, false, 0);
 	track_end(&self.changes);

@@ -7,7 +7,9 @@
  */
 
 #include <fcntl.h>
+#include <linux/prctl.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 
@@ -19,6 +21,12 @@
 static long pass_on(long nr, const long a[static 6])
 {
 	return REAL(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* What the wrapper of prctl(2) is there for. */
+static bool is_confinement(int option)
+{
+	return option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECCOMP || option == PR_SET_TSC;
 }
 
 /* A filter by number, as libseccomp does it: the same care as with prctl(2). */
@@ -37,6 +45,45 @@ static long confine(long nr, const long a[static 6])
 		process_after_confinement(PS_SANDBOX_SECCOMP, true);
 	else
 		process_stop();
+	return ret;
+}
+
+/* Cancellation points by name; syscall(2) is none. */
+static long uncancelled(long nr, const long a[static 6])
+{
+	long ret;
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	switch (nr) {
+	case SYS_accept:
+		ret = hook_accept((int)a[0], PTR(struct sockaddr *, a[1]), PTR(socklen_t *, a[2]));
+		break;
+	case SYS_accept4:
+		ret = hook_accept4((int)a[0], PTR(struct sockaddr *, a[1]), PTR(socklen_t *, a[2]),
+				   (int)a[3]);
+		break;
+	case SYS_connect:
+		ret = hook_connect((int)a[0], PTR(const struct sockaddr *, a[1]), (socklen_t)a[2]);
+		break;
+	case SYS_close:
+		ret = hook_close((int)a[0]);
+		break;
+	case SYS_sendmsg:
+		ret = hook_sendmsg((int)a[0], PTR(const struct msghdr *, a[1]), (int)a[2]);
+		break;
+	case SYS_sendmmsg:
+		ret = hook_sendmmsg((int)a[0], PTR(struct mmsghdr *, a[1]), (unsigned)a[2], (int)a[3]);
+		break;
+	case SYS_recvmsg:
+		ret = hook_recvmsg((int)a[0], PTR(struct msghdr *, a[1]), (int)a[2]);
+		break;
+	default:
+		ret = hook_recvmmsg((int)a[0], PTR(struct mmsghdr *, a[1]), (unsigned)a[2], (int)a[3],
+				    PTR(struct timespec *, a[4]));
+		break;
+	}
+	pthread_setcancelstate(state, NULL);
 	return ret;
 }
 
@@ -59,12 +106,14 @@ long hook_syscall(long nr, ...)
 	case SYS_listen:
 		return hook_listen((int)a[0], (int)a[1]);
 	case SYS_accept:
-		return hook_accept((int)a[0], PTR(struct sockaddr *, a[1]), PTR(socklen_t *, a[2]));
 	case SYS_accept4:
-		return hook_accept4((int)a[0], PTR(struct sockaddr *, a[1]), PTR(socklen_t *, a[2]),
-				    (int)a[3]);
 	case SYS_connect:
-		return hook_connect((int)a[0], PTR(const struct sockaddr *, a[1]), (socklen_t)a[2]);
+	case SYS_close:
+	case SYS_sendmsg:
+	case SYS_sendmmsg:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+		return uncancelled(nr, a);
 	case SYS_shutdown:
 		return hook_shutdown((int)a[0], (int)a[1]);
 	case SYS_setsockopt:
@@ -81,21 +130,10 @@ long hook_syscall(long nr, ...)
 	case SYS_fcntl: /* libc's fcntl does more than pass the others on */
 		return a[1] == F_DUPFD || a[1] == F_DUPFD_CLOEXEC ? hook_fcntl((int)a[0], (int)a[1], a[2])
 								  : pass_on(nr, a);
-	case SYS_close:
-		return hook_close((int)a[0]);
 	case SYS_close_range:
 		return hook_close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
 	case SYS_pidfd_getfd:
 		return hook_pidfd_getfd((int)a[0], (int)a[1], (unsigned)a[2]);
-	case SYS_sendmsg:
-		return hook_sendmsg((int)a[0], PTR(const struct msghdr *, a[1]), (int)a[2]);
-	case SYS_sendmmsg:
-		return hook_sendmmsg((int)a[0], PTR(struct mmsghdr *, a[1]), (unsigned)a[2], (int)a[3]);
-	case SYS_recvmsg:
-		return hook_recvmsg((int)a[0], PTR(struct msghdr *, a[1]), (int)a[2]);
-	case SYS_recvmmsg:
-		return hook_recvmmsg((int)a[0], PTR(struct mmsghdr *, a[1]), (unsigned)a[2], (int)a[3],
-				     PTR(struct timespec *, a[4]));
 	case SYS_execve:
 		return hook_execve(PTR(const char *, a[0]), PTR(char *const *, a[1]),
 				   PTR(char *const *, a[2]));
@@ -108,8 +146,9 @@ long hook_syscall(long nr, ...)
 		return hook_unshare((int)a[0]);
 	case SYS_setns:
 		return hook_setns((int)a[0], (int)a[1]);
-	case SYS_prctl:
-		return hook_prctl((int)a[0], a[1], a[2], a[3], a[4]);
+	case SYS_prctl: /* libc's returns an int: PR_GET_TIMERSLACK is longer */
+		return is_confinement((int)a[0]) ? hook_prctl((int)a[0], a[1], a[2], a[3], a[4])
+						 : pass_on(nr, a);
 	case SYS_seccomp:
 		return confine(nr, a);
 	case SYS_exit_group:

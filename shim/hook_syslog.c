@@ -11,11 +11,12 @@
 /* The descriptor that libc logs by, as found; -1: none known. */
 static _Atomic int log_fd = -1;
 
-static void settle(void)
+/* In a sandbox nothing can be looked at: it is taken for what it was, unless it has been closed. */
+static void settle(bool closed)
 {
 	int fd = atomic_load(&log_fd);
 
-	if (fd < 0 || track_look(fd, 0) == 0)
+	if ((closed || !atomic_load(&self.quiet)) && (fd < 0 || track_look(fd, 0) == 0))
 		atomic_store(&log_fd, track_find_unknown());
 	track_end(&self.closers);
 }
@@ -28,7 +29,7 @@ void hook_openlog(const char *ident, int option, int facility)
 	}
 	track_begin(&self.closers);
 	REAL(openlog)(ident, option, facility);
-	settle();
+	settle(false);
 }
 
 void hook_vsyslog(int priority, const char *format, va_list ap)
@@ -39,7 +40,7 @@ void hook_vsyslog(int priority, const char *format, va_list ap)
 	}
 	track_begin(&self.closers);
 	REAL(vsyslog)(priority, format, ap);
-	settle();
+	settle(false);
 }
 
 void hook_syslog(int priority, const char *format, ...)
@@ -60,7 +61,7 @@ void hook___vsyslog_chk(int priority, int flag, const char *format, va_list ap)
 	}
 	track_begin(&self.closers);
 	REAL(__vsyslog_chk)(priority, flag, format, ap);
-	settle();
+	settle(false);
 }
 
 void hook___syslog_chk(int priority, int flag, const char *format, ...)
@@ -80,5 +81,5 @@ void hook_closelog(void)
 	}
 	track_begin(&self.closers);
 	REAL(closelog)();
-	settle();
+	settle(true);
 }

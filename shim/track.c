@@ -251,14 +251,15 @@ void track_created(int fd, int family, int type, int protocol, bool pair)
 			       .protocol = (uint16_t)protocol };
 	uint64_t stamp = log_stamp(), marked;
 	struct fd_entry *e = entry_for(fd);
-	bool ring = thread.vfork_child == 0 && emit_ring_is_ring();
+	bool ring;
 
 	if (e != NULL)
 		mark(e, &marked);
 	switch (see_cookie(fd, &id.cookie)) {
 	case SEEN_SOCKET:
 		id.inode = inode_of(fd);
-		emit_socket(stamp, fd, &id, pair, ring, type & SOCK_CLOEXEC ? PS_F_CLOEXEC : 0);
+		ring = emit_socket(stamp, fd, &id, pair, thread.vfork_child == 0,
+				   type & SOCK_CLOEXEC ? PS_F_CLOEXEC : 0);
 		if (e != NULL)
 			publish(e, marked, low_word(&id) | (ring ? FD_RING : 0), id.cookie, id.inode);
 		break;
@@ -281,14 +282,15 @@ void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t
 {
 	struct fd_entry *le = entry_of(listener), *e = entry_for(fd);
 	uint64_t cookie = track_cookie(listener), stamp = log_stamp(), marked, kind;
-	bool ring = e != NULL && emit_ring_is_ring();
+	bool ring;
 
-	if (e != NULL) {
+	if (e != NULL)
 		mark(e, &marked);
+	ring = emit_accept(stamp, fd, cookie, addr, len, 0, e != NULL, cloexec ? PS_F_CLOEXEC : 0);
+	if (e != NULL) {
 		kind = le == NULL ? 0 : fd_word(le) & FD_KIND(~0, ~0, ~0);
 		publish(e, marked, FD_ACCEPTED | kind | (ring ? FD_RING : 0), cookie, 0);
 	}
-	emit_accept(stamp, fd, cookie, addr, len, 0, ring, cloexec ? PS_F_CLOEXEC : 0);
 	if (e == NULL || !undisturbed(closers_before, 0))
 		track_look(fd, PS_F_SAME);
 	emit_count(listener, le, cookie, true);

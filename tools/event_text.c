@@ -185,7 +185,8 @@ static const char *sandbox_word(const struct record *r, uint64_t n)
 	static const struct word words[] = { { PS_SANDBOX_CHROOT, "chroot" },
 					     { PS_SANDBOX_NO_NEW_PRIVS, "no_new_privs" },
 					     { PS_SANDBOX_SECCOMP, "seccomp" },
-					     { PS_SANDBOX_NAMESPACE, "namespace" } };
+					     { PS_SANDBOX_NAMESPACE, "namespace" },
+					     { PS_SANDBOX_SHARED, "shared" } };
 
 	return FIND_WORD(words, n);
 }

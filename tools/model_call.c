@@ -146,8 +146,9 @@ int fold_socket(struct model *m, struct process *p, const struct record *r)
 		s->created_by = p;
 		s->created = r->ev.stamp;
 	}
-	/* Known already and told again: whether fd is still it, the table knows better. */
-	if (known && (r->ev.flags & PS_F_SAME))
+	/* Told again, and held already: whether fd is still it, the table knows better.  Where only other
+	 * records have named the socket, this one is the first to say who has it. */
+	if (known && (r->ev.flags & PS_F_SAME) && table_find(&process_node(p)->table, r->ev.fd) != NULL)
 		return 0;
 	return fd_put(m, p, r->ev.fd, r->ev.stamp, s, ROAD_CREATED, NULL);
 }

@@ -11,6 +11,9 @@
 
 #define LINEAGE_MAX 65536 /* a parent chain longer than this is refused */
 
+#define PARTLY_SHARED (1u << PS_SANDBOX_SHARED)
+#define PARTLY_OWN (PARTLY_BLIND | PARTLY_SHARED) /* a forked child begins without */
+
 struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
 {
 	struct process_node *n = calloc(1, sizeof(*n));
@@ -79,9 +82,9 @@ static void partly_text(struct process_node *n)
 		uint32_t why;
 		const char *word;
 	} words[] = {
-		{ PARTLY_CHROOT, "chroot" },	  { PARTLY_NO_NEW_PRIVS, "no_new_privs" },
-		{ PARTLY_SECCOMP, "seccomp" },	  { PARTLY_NAMESPACE, "namespace" },
-		{ PARTLY_BLIND, "fds not read" },
+		{ PARTLY_CHROOT, "chroot" },   { PARTLY_NO_NEW_PRIVS, "no_new_privs" },
+		{ PARTLY_SECCOMP, "seccomp" }, { PARTLY_NAMESPACE, "namespace" },
+		{ PARTLY_SHARED, "shared" },   { PARTLY_BLIND, "fds not read" },
 	};
 	size_t len = 0;
 
@@ -236,10 +239,31 @@ int fold_stock(struct model *m, struct process *p, const struct record *r)
 	return 0;
 }
 
+/*
+ * The environment names a process only as of its last exec; those that it has forked since are on
+ * record all the same, and one of them may be what the kernel called the parent.  Others of that pid,
+ * from another pid namespace or after an orphan was adopted, are not below the one named.
+ */
+static struct process *parent_by_pid(struct model *m, const struct process *p, const struct record *r,
+				     const struct process *named)
+{
+	pid_t pid = (pid_t)r->ev.start.ppid;
+	struct pid_entry *e;
+	struct process *q;
+
+	HASH_FIND(hh, m->pids, &pid, sizeof(pid), e);
+	if (named == NULL || e == NULL)
+		return NULL;
+	q = e->process;
+	if (q == p || q->pid != pid || model_process(m, q->id) != q || !above(named, q))
+		return NULL;
+	return q->ended != 0 && q->ended < r->ev.stamp ? NULL : q;
+}
+
 int fold_start(struct model *m, struct process *p, const struct record *r)
 {
 	const struct ps_start *s = &r->ev.start;
-	struct process *parent;
+	struct process *parent, *direct = NULL;
 	int err;
 
 	stock_finish(m, p);
@@ -252,9 +276,11 @@ int fold_start(struct model *m, struct process *p, const struct record *r)
 		err = process_set_pid(m, p, s->pid);
 	if (err < 0)
 		return err;
-	if (p->parent == NULL && (r->ev.flags & PS_F_UNSEEN) && parent != NULL && parent != p)
-		p->parent_unseen = true;
-	set_parent(p, parent);
+	if (p->parent == NULL && (r->ev.flags & PS_F_UNSEEN) && parent != NULL && parent != p) {
+		direct = parent_by_pid(m, p, r, parent);
+		p->parent_unseen = direct == NULL;
+	}
+	set_parent(p, direct != NULL ? direct : parent);
 	p->uid = s->uid;
 	if (s->start != 0)
 		p->start = s->start;
@@ -315,7 +341,7 @@ static int fork_child(struct model *m, struct process *parent, uint64_t id, uint
 	process_node(child)->forked = true;
 	if (stamp < child->started)
 		child->started = stamp;
-	process_partly(child, process_node(parent)->partly & ~(uint32_t)PARTLY_BLIND);
+	process_partly(child, process_node(parent)->partly & ~(uint32_t)PARTLY_OWN);
 	set_parent(child, parent);
 	*out = child;
 	err = image_of_parent(child, parent, stamp);
@@ -360,7 +386,7 @@ int fold_forked(struct model *m, struct process *p, const struct record *r)
 		return 0;
 	n = process_node(child);
 	if (r->ev.error != 0) {
-		if (n->forked && !n->own && !n->is_parent)
+		if (n->forked && (child->pid == 0 || !n->own) && !n->is_parent)
 			process_bury(m, child);
 		return 0;
 	}
@@ -391,7 +417,7 @@ int fold_sandbox(struct process *p, const struct record *r)
 {
 	uint32_t what = r->ev.sandbox.what;
 
-	if (what >= PS_SANDBOX_CHROOT && what <= PS_SANDBOX_NAMESPACE)
+	if (what >= PS_SANDBOX_CHROOT && what <= PS_SANDBOX_SHARED)
 		process_partly(p, 1u << what);
 	return 0;
 }

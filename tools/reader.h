@@ -29,7 +29,7 @@ struct reader_stats {
 	uint64_t overwritten;	/* ring records gone */
 	uint64_t dropped;	/* records that found no room, as the arenas' headers say */
 	uint64_t refused; /* claims of room that got none: of processes that may be missing altogether */
-	uint64_t bad;		/* chunks or records that make no sense */
+	uint64_t bad;	  /* chunks or records that make no sense */
 };
 
 struct reader;

@@ -24,6 +24,7 @@
 #define BACK_OFF_MIN 64u
 #define BACK_OFF_MAX 4096u
 #define CLAIM_TRIES 4
+#define APPEND_TRIES 1000
 #define SWEEP_FDS 1024
 
 #define RELAXED memory_order_relaxed
@@ -496,8 +497,8 @@ static struct ps_event *append_lane(struct log *log, _Atomic chunk_ref *lane, co
 {
 	chunk_ref ref = atomic_load_explicit(lane, ACQUIRE);
 
-	/* Other threads may fill the new chunk at once: bounded, or a signal storm could hold us here. */
-	for (int tries = 0; ref != 0 && tries < CLAIM_TRIES; tries++) {
+	/* While this thread waits for a core the others may fill chunk after chunk; bounded all the same. */
+	for (int tries = 0; ref != 0 && tries < APPEND_TRIES; tries++) {
 		struct ps_event *slot = chunk_append(ref, ev, tail, tail_len);
 
 		if (slot != NULL)
@@ -505,6 +506,14 @@ static struct ps_event *append_lane(struct log *log, _Atomic chunk_ref *lane, co
 		ref = next_chunk(log, lane, ref);
 	}
 	return NULL;
+}
+
+bool log_in_ring(const struct log *log, const struct ps_event *place)
+{
+	chunk_ref ref = atomic_load_explicit(&log->ring, RELAXED);
+	uintptr_t from = (uintptr_t)chunk_of(ref), at = (uintptr_t)place;
+
+	return (ref & CHUNK_RING) && at > from && at < from + (ref & (CHUNK_RING - 1)) * PS_PAGE;
 }
 
 static void count_lost(struct log *log)

@@ -48,10 +48,10 @@ struct log {
 	_Atomic uint64_t start; /* of this process; 0: not asked for yet */
 
 	_Atomic chunk_ref main;
-	_Atomic chunk_ref ring;	 /* the main chunk while that is the first one */
-	_Atomic chunk_ref spare; /* for the main lane: the reserve, or what lost a race */
+	_Atomic chunk_ref ring;	   /* the main chunk while that is the first one */
+	_Atomic chunk_ref spare;   /* for the main lane: the reserve, or what lost a race */
 	_Atomic chunk_ref retired; /* the last one that was full */
-	_Atomic uint32_t pages;	 /* size of the next main chunk */
+	_Atomic uint32_t pages;	   /* size of the next main chunk */
 
 	_Atomic int32_t
 		borrowed; /* n > 0: a forked child that may put n - 1 more records in its parent's chunk */
@@ -91,6 +91,10 @@ void log_reserve(struct log *log);
  */
 enum log_result log_append(struct log *log, struct ps_event *ev, const void *tail, size_t tail_len, bool ring,
 			   struct ps_event **place);
+
+/* Whether the record at that place will be overwritten some day: not while ring records still go to the
+ * first chunk, which is kept. */
+bool log_in_ring(const struct log *log, const struct ps_event *place);
 
 /* The append alone, to one chunk: NULL if it is full (a ring never is).  For log.c and its tests. */
 struct ps_event *chunk_append(chunk_ref chunk, const struct ps_event *ev, const void *tail, size_t tail_len);

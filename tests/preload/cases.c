@@ -54,7 +54,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static void clean_up(void)
 {
-	(void)nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	(void)nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 void skip(const char *why)

@@ -1094,6 +1094,65 @@ static void unseen_fork(void **state)
 	assert_true(process(3)->parent_unseen);
 }
 
+static void ev_unseen(uint64_t id, uint64_t named, uint32_t ppid)
+{
+	struct ps_event *e = ev(PS_START, id, -1);
+
+	e->start.parent = named;
+	e->start.pid = 200 + (uint32_t)id;
+	e->start.ppid = ppid;
+	e->flags = PS_F_UNSEEN;
+	tail("/bin/sh", 8);
+	done();
+}
+
+/* The environment names the process of the last exec; the kernel's parent may be on record too. */
+static void unseen_child_of_a_fork(void **state)
+{
+	struct ps_event *e;
+
+	ev_start(1, 0, 100, 0, "/x");
+	ev_socket(1, 3, 0xa);
+	ev_fork(1, 2, 0);
+	ev_born(2, 1, 101, 0);
+	ev_unseen(10, 1, 101);
+	assert_ptr_equal(process(10)->parent, process(2));
+	assert_false(process(10)->parent_unseen);
+	ev_stock(10, 1);
+	ev_set(10, 3, 0xa, PS_F_STOCK);
+	HOW(10, 0xa, "forked", 2);
+	ev_unseen(11, 1, 100); /* by system() in a threaded program: nobody stands between */
+	assert_ptr_equal(process(11)->parent, process(1));
+	assert_false(process(11)->parent_unseen);
+	ev_unseen(12, 1, 999);
+	assert_ptr_equal(process(12)->parent, process(1));
+	assert_true(process(12)->parent_unseen);
+
+	ev_start(3, 0, 150, 0, "/y"); /* of another tree: another pid namespace's 150 */
+	ev_unseen(13, 1, 150);
+	assert_ptr_equal(process(13)->parent, process(1));
+	assert_true(process(13)->parent_unseen);
+	ev_unseen(14, 2, 100); /* adopted by one above */
+	assert_ptr_equal(process(14)->parent, process(2));
+	assert_true(process(14)->parent_unseen);
+	ev_unseen(15, 1, 215); /* itself */
+	assert_ptr_equal(process(15)->parent, process(1));
+
+	e = ev(PS_EXIT, 2, -1);
+	e->exit.status = 0;
+	done();
+	ev_unseen(16, 1, 101); /* ended by then */
+	assert_ptr_equal(process(16)->parent, process(1));
+	assert_true(process(16)->parent_unseen);
+	ev_fork(1, 4, 0);
+	ev_forked(1, 4, 101, 0); /* the pid again */
+	ev_unseen(17, 1, 101);
+	assert_ptr_equal(process(17)->parent, process(4));
+	ev_start(17, 0, 217, PS_F_EXECED, "/bin/true");
+	assert_ptr_equal(process(17)->parent, process(4));
+	assert_false(process(17)->parent_unseen);
+}
+
 static void inherited(void **state)
 {
 	ev_start(1, 0, 100, 0, "/x");
@@ -1243,13 +1302,19 @@ static void confined(void **state)
 	assert_string_equal(process(1)->covered, "partly: chroot");
 	ev_fork(1, 2, 0);
 	assert_string_equal(process(2)->covered, "partly: chroot");
+	e = ev(PS_SANDBOX, 2, -1);
+	e->sandbox.what = PS_SANDBOX_SHARED;
+	done();
+	assert_string_equal(process(2)->covered, "partly: chroot, shared");
+	ev_fork(2, 3, 0); /* has a table and memory of its own again */
+	assert_string_equal(process(3)->covered, "partly: chroot");
 	for (int i = 0; i < 2; i++) {
 		e = ev(PS_DROPPED, 1, -1);
 		e->dropped.records = 6;
 		done();
 	}
 	assert_string_equal(process(1)->covered, "partly: chroot, 12 records lost");
-	assert_string_equal(process(2)->covered, "partly: chroot");
+	assert_string_equal(process(2)->covered, "partly: chroot, shared");
 	e = ev(PS_CREDENTIALS, 1, -1);
 	e->credentials.uid = 33;
 	done();
@@ -1824,6 +1889,7 @@ int main(void)
 		T(stock_cut_short),
 		T(stock_names_the_accepted),
 		T(unseen_fork),
+		T(unseen_child_of_a_fork),
 		T(inherited),
 		T(received),
 		T(uncovered_exec),

@@ -1,0 +1,255 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# portshim verify: equal where the record is the kernel's, exact rows where it is not, and never a row
+# for what is only a race.
+
+# shellcheck disable=SC2030,SC2031,SC2119,SC2154 # each test is a subshell, and run sets what it sets
+bats_require_minimum_version 1.5.0
+load common
+
+setup() {
+	common_setup
+}
+
+teardown() {
+	common_teardown
+}
+
+# verified STATUS FILTER: verify's status and, of its JSON, a jq filter that must be true.
+verified() {
+	run --separate-stderr "$PORTSHIM" verify -s "$SESSION" --json
+	[ "$status" -eq "$1" ] && jq -e "$2" <<<"$output" >/dev/null && return 0
+	echo "exit status $status, not so: $2" >&2
+	echo "$output $stderr" >&2
+	return 1
+}
+
+equal='.differences == [] and .unseen == []'
+
+# The kernel's inode of fd $2 of process $1.
+inode() {
+	local link
+	link=$(readlink "/proc/$1/fd/$2") || return
+	link=${link#socket:[}
+	echo "${link%]}"
+}
+
+# sneak WHAT: $PID, and the variables that the helper tells.
+sneak() {
+	record sneak "$HELPERS/sneak" "$1"
+	ready sneak
+	eval "$(sed -nE 's/^([A-Da-t]+) ([0-9]+)$/\1=\2/p' sneak.out)"
+}
+
+@test "equal: every kind of socket, and children that were forked" {
+	cat >server.py <<-'END'
+		import os, socket, sys
+		keep = []
+		def sock(family, kind, address, listen=False):
+		    s = socket.socket(family, kind)
+		    s.bind(address)
+		    if listen: s.listen()
+		    keep.append(s)
+		    return s
+		tcp = sock(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0), True)
+		sock(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
+		sock(socket.AF_INET, socket.SOCK_DGRAM, ("0.0.0.0", 0))
+		sock(socket.AF_UNIX, socket.SOCK_STREAM, "a path", True)
+		sock(socket.AF_UNIX, socket.SOCK_DGRAM, "\0abstract\0name")
+		if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6"):
+		    dual = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+		    sock(socket.AF_INET6, socket.SOCK_DGRAM, ("::1", 0))
+		    keep += [dual, socket.create_connection(("127.0.0.1", dual.getsockname()[1])), dual.accept()[0]]
+		keep += [socket.create_connection(tcp.getsockname()), tcp.accept()[0], *socket.socketpair(), socket.socket()]
+		children = []
+		for i in range(3):
+		    here, there = os.pipe()
+		    if os.fork() == 0:
+		        if i == 1: keep.pop().close()
+		        if i == 2: keep.append(tcp.dup())
+		        os.close(there)
+		        os.read(here, 1)
+		        os._exit(0)
+		    children.append(there)
+		    os.close(here)
+		print("ready", flush=True)
+		sys.stdin.read(1)
+	END
+	record server python3 server.py
+	ready server
+	mapfile -t children < <(children_of "$PID")
+	fds=$("$SCRIPTS/proc_sockets" "$PID" "${children[@]}" | wc -l)
+	[ "$fds" -gt 40 ]
+	verified 0 "$equal and .compared == $fds"
+	run "$PORTSHIM" verify -s "$SESSION"
+	[ "$status" -eq 0 ]
+	[ "$output" = "compared $fds descriptors of 4 processes: equal" ]
+	finish server "$PID"
+	verified 0 "$equal and .compared == 0"
+}
+
+@test "a program that nobody moves behind the record's back" {
+	sneak nothing
+	verified 0 "$equal and .compared == 2"
+}
+
+@test "a copy that was made unseen is the kernel's alone" {
+	sneak dup
+	# shellcheck disable=SC2154
+	verified 1 ".differences == [{pid: $PID, fd: $at, inode: $(inode "$PID" "$at"), side: \"kernel\"}]
+		and .compared == 3 and .unseen == []"
+	run "$PORTSHIM" verify -s "$SESSION"
+	[ "$status" -eq 1 ]
+	[[ ${lines[0]} == *PID*COMMAND*FD*INODE*SIDE*WHAT* ]]
+	[[ ${lines[1]} == *"$PID"*sneak*"$at"*"$(inode "$PID" "$at")"*kernel*"tcp listen 127.0.0.1:"* ]]
+	[ "${lines[2]}" = "compared 3 descriptors of 1 process: 1 differs" ]
+}
+
+@test "a descriptor that became another socket unseen is a row of each side" {
+	sneak over
+	inode_of_b=$(holders | jq ".holders[] | select(.fds == [$B]) | .inode")
+	verified 1 ".differences == [
+		{pid: $PID, fd: $B, inode: $(inode "$PID" "$B"), side: \"kernel\"},
+		{pid: $PID, fd: $B, inode: $inode_of_b, side: \"portshim\"}] and .compared == 2"
+	[ "$(inode "$PID" "$A")" = "$(inode "$PID" "$B")" ]
+}
+
+@test "a descriptor that was closed unseen is the record's alone" {
+	sneak close
+	inode_of_a=$(holders | jq ".holders[] | select(.fds == [$A]) | .inode")
+	verified 1 ".differences == [{pid: $PID, fd: $A, inode: $inode_of_a, side: \"portshim\"}]"
+}
+
+@test "a socket that listens unseen" {
+	sneak listen
+	verified 1 "(.differences | length) == 2 and all(.differences[]; .pid == $PID and .fd == $B
+		and .inode == $(inode "$PID" "$B"))"
+	run "$PORTSHIM" verify -s "$SESSION"
+	[[ $output == *"kernel   tcp listen 127.0.0.1:"*"portshim tcp bound 127.0.0.1:"* ]]
+}
+
+@test "an accepted connection, whose inode is not recorded, is known by its peer" {
+	sneak accepted
+	[ "$(inode "$PID" "$C")" = "$(inode "$PID" "$D")" ]
+	verified 1 ".differences == [{pid: $PID, fd: $D, inode: $(inode "$PID" "$D"), side: \"kernel\"},
+		{pid: $PID, fd: $D, inode: null, side: \"portshim\"}]"
+}
+
+@test "a static program is named, and is no difference" {
+	record static sh -c "'$HELPERS/static_server' tcp:127.0.0.1:0; true"
+	ready static
+	static=$(children_of "$PID")
+	join sneak "$HELPERS/sneak" nothing
+	ready sneak
+	verified 0 ".differences == [] and .compared == 2 and (.unseen | length) == 1
+		and (.unseen[0] | .pid == $static and (.reason | startswith(\"static: \")))"
+	run "$PORTSHIM" verify -s "$SESSION"
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "compared 2 descriptors of 2 processes: equal" ]
+	[[ $output == *UNSEEN*COMMAND*REASON*"$static"*static_server*static:* ]]
+}
+
+@test "a child that no hook saw start" {
+	record bare "$HELPERS/sneak" fork
+	ready bare
+	child=$(sed -n 's/^child //p' bare.out)
+	own "$child"
+	verified 0 ".differences == [] and .unseen == [{pid: $child, reason: \"no record of it: started without the library\"}]"
+	kill -KILL "$child"
+	verified 0 "$equal"
+}
+
+@test "nginx under load: equal every time" {
+	PORT=$(free_port)
+	cat >nginx.conf <<-END
+		daemon off;
+		worker_processes 2;
+		pid $DIR/nginx.pid;
+		error_log stderr;
+		events { worker_connections 256; }
+		http { access_log off; server { listen 127.0.0.1:$PORT; location / { return 200 "hello\n"; } } }
+	END
+	record nginx nginx -e stderr -p "$DIR" -c "$DIR/nginx.conf"
+	nginx=$PID
+	wait_for listening "$PORT"
+	for ((look = 0; look < 20; look++)); do
+		curl -sf --max-time 10 -H 'Connection: close' -o /dev/null -Z "http://127.0.0.1:$PORT/?[1-300]" \
+			>/dev/null 2>&1 3>&- &
+		curl -sf --max-time 10 -H 'Connection: close' -o /dev/null "http://127.0.0.1:$PORT/?[1-300]" \
+			>/dev/null 2>&1 3>&- &
+		own $!
+		verified 0 '.differences == [] and .compared >= 3'
+	done
+	# Looking again and again hides nothing.
+	join sneak "$HELPERS/sneak" dup
+	ready sneak
+	curl -sf --max-time 10 -H 'Connection: close' -o /dev/null "http://127.0.0.1:$PORT/?[1-3000]" \
+		>/dev/null 2>&1 3>&- &
+	own $!
+	verified 1 "(.differences | length) == 1 and .differences[0].pid == $PID"
+	kill -QUIT "$nginx"
+}
+
+@test "redis under load: equal every time" {
+	PORT=$(free_port)
+	record redis redis-server --bind 127.0.0.1 --port "$PORT" --save '' --dir "$DIR"
+	redis=$PID
+	wait_for redis-cli -p "$PORT" ping
+	# Connections that stay, and some that come and go.
+	start bench redis-benchmark -p "$PORT" -q -l -t ping,set -n 20000 -c 30
+	start churn redis-benchmark -p "$PORT" -q -l -t ping -n 2000 -c 20 -k 0
+	for ((look = 0; look < 20; look++)); do
+		verified 0 '.differences == [] and .compared >= 1'
+	done
+	kill -TERM "$redis"
+}
+
+@test "processes that come and go: equal every time" {
+	PORT=$(free_port)
+	cat >forks.py <<-'END'
+		import os, socket, sys, threading
+		s = socket.create_server(("127.0.0.1", 0))
+		print("ready", flush=True)
+		stop = threading.Event()
+		threading.Thread(target=lambda: (sys.stdin.read(1), os._exit(0)), daemon=True).start()
+		while True:
+		    pid = os.fork()
+		    if pid == 0:
+		        t = socket.socket()
+		        u = s.dup()
+		        t.close()
+		        os._exit(0)
+		    a, b = socket.socketpair()
+		    os.waitpid(pid, 0)
+		    a.close()
+		    b.close()
+	END
+	record forks python3 forks.py
+	ready forks
+	join shell sh -c 'while :; do /bin/true; (:); done'
+	for ((look = 0; look < 20; look++)); do
+		verified 0 '.differences == [] and .compared >= 1'
+	done
+}
+
+@test "--watch: a line a look, and the last look's status" {
+	sneak dup
+	start watch "$PORTSHIM" verify -s "$SESSION" --watch
+	watch=$PID
+	wait_for grep -q 'compared 3 descriptors of 1 process: 1 differs' watch.out
+	# Not SIGINT: bash has its background jobs ignore that.
+	kill -TERM "$watch"
+	STATUS=0
+	wait "$watch" || STATUS=$?
+	[ "$STATUS" -eq 1 ]
+	run ! grep -v 'compared 3 descriptors of 1 process: 1 differs$' watch.out
+}
+
+@test "bad usage and bad input are exit status 2" {
+	run "$PORTSHIM" verify --nonsense
+	[ "$status" -eq 2 ]
+	run "$PORTSHIM" verify -s "$DIR/none"
+	[ "$status" -eq 2 ]
+	run "$PORTSHIM" verify word
+	[ "$status" -eq 2 ]
+}
