@@ -21,7 +21,7 @@ MANDIR ?= $(PREFIX)/share/man
 # Debian packages: for building, and for the tests besides.
 DEPS := gcc libc6-dev make pkg-config libsmartcols-dev libjson-c-dev libmnl-dev uthash-dev
 DEMO_DEPS := nginx-light curl
-TEST_DEPS := $(DEMO_DEPS) bats libcmocka-dev python3 redis-server redis-tools memcached haproxy socat \
+TEST_DEPS := $(DEMO_DEPS) procps bats libcmocka-dev python3 redis-server redis-tools memcached haproxy socat \
 	dnsmasq-base zsh jq strace libasan8 libubsan1
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wundef -Wcast-align -Wpointer-arith -Wwrite-strings \

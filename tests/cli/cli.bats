@@ -129,14 +129,14 @@ verbs="run ls tree events sessions prune"
 	other=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 	tool=$DIR/portshim
 	cp "$PORTSHIM" "$tool"
-	cp "$LIBRARY" "$DIR"
+	cp "$LIBRARY" "$HELPERS/server" "$DIR"
 	fails 2 "$SESSION: may not be read; run as its owner or as root" "${other[@]}" "$tool" ls -s "$SESSION"
 	fails 2 "may not be read" "${other[@]}" "$tool" run -s "$SESSION" true
 	fails 2 "may not be read" "${other[@]}" "$tool" prune -s "$SESSION"
 
 	mkdir -m 711 theirs
 	chown 65534:65534 theirs
-	start theirs "${other[@]}" env PORTSHIM_ROOT="$DIR/theirs" "$tool" run "$HELPERS/server" tcp:127.0.0.1:0
+	start theirs "${other[@]}" env PORTSHIM_ROOT="$DIR/theirs" "$tool" run "$DIR/server" tcp:127.0.0.1:0
 	ready theirs
 	[ "$("$PORTSHIM" ls -s "$DIR"/theirs/* --json | jq '.holders | length')" -eq 1 ]
 	PORTSHIM_ROOT=$DIR/theirs "$PORTSHIM" sessions | grep -q nobody
@@ -471,7 +471,7 @@ input()'
 }
 
 @test "a log that is full is said, never silent" {
-	[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
+	unshare -m true || skip "needs a mount namespace"
 	export PORTSHIM
 	unshare -m bash -c '
 		mount -t tmpfs -o size=2m small "$1" &&
