@@ -28,7 +28,7 @@ static bool append_tail(struct ps_event *ev, const void *tail, size_t len, bool 
 
 	/* Records are missing before this one: the table is told anew, or the relation would be wrong. */
 	if (log_append(&self.log, ev, tail, len, ring, &place) == LOG_RECOVERED && thread.vfork_child == 0)
-		track_stock(PS_STOCK_LOST);
+		track_stock(PS_STOCK_LOST, false);
 	return ring && place != NULL && log_in_ring(&self.log, place);
 }
 
@@ -212,6 +212,7 @@ void emit_set(uint64_t stamp, int fd, const struct identity *id, uint32_t flags)
 		ev.set.type = id->type;
 		ev.set.protocol = id->protocol;
 		ev.set.listening = id->listening;
+		ev.set.accepted = id->accepted;
 	}
 	append(&ev, false);
 }

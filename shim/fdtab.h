@@ -42,8 +42,9 @@ enum fd_state {
 
 struct fd_entry {
 	_Atomic uint64_t word;
-	_Atomic uint64_t cookie, inode; /* FD_ACCEPTED: the listener's cookie, and 0 */
+	_Atomic uint64_t cookie, inode; /* FD_ACCEPTED: the listener's cookie, and the stamp of ACCEPT */
 	_Atomic uint64_t check;
+	_Atomic uint64_t accepted;	    /* for a stock: the stamp of its ACCEPT, or 0 */
 	_Atomic uint64_t ring_of;	    /* with FD_RING: whose; a forked child inherits the word */
 	_Atomic uint64_t counter_of;	    /* whose process's it is: another's is not even to be looked at */
 	_Atomic(struct ps_event *) counter; /* the COUNT record of a listener, or NULL */

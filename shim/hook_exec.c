@@ -259,7 +259,9 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 		return call(pid, file, actions, attr, argv, envp);
 	ticket = process_before_fork(PS_F_SPAWN);
 	program = announce(ticket.child, AT_FDCWD, path, 0);
-	id = (struct environ_identity){ .process = ticket.child, .parent = (uint32_t)sys_getpid() };
+	/* A program that will not report leaves it to whom it starts: he must not take it for his own. */
+	id = (struct environ_identity){ .process = ticket.child,
+					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0 };
 	ret = call(&child, file, actions, attr, argv,
 		   environ_complete(envp, program.preload, &id, out, &strings));
 	process_after_fork(&ticket, child, ret);

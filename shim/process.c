@@ -82,7 +82,46 @@ static void begin(uint64_t parent, uint32_t flags, bool session_start)
 	watch_epoch();
 	atomic_store_explicit(&self.state, ATTACHED, memory_order_release);
 	emit_start(parent, flags, session_start);
-	track_stock(PS_STOCK_START);
+	track_stock(PS_STOCK_START, false);
+}
+
+static bool is_gone(uint32_t pid)
+{
+	char path[32], buf[512];
+	struct text t = TEXT_IN(path);
+	const char *p;
+	ssize_t n;
+	int fd;
+
+	text_add(&t, "/proc/");
+	text_add_u64(&t, pid);
+	text_add(&t, "/stat");
+	fd = sys_open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	n = sys_read(fd, buf, sizeof(buf) - 1);
+	sys_close(fd);
+	buf[n > 0 ? n : 0] = '\0';
+	p = strrchr(buf, ')');
+	return p == NULL || p[1] == '\0' || p[2] == 'Z' || p[2] == 'X';
+}
+
+/* Who calls posix_spawn may end before the child's image starts: then the child has another parent. */
+static bool spawned_by(uint32_t parent)
+{
+	return parent == (uint32_t)sys0(SYS_getppid) || is_gone(parent);
+}
+
+/* What the spawned image was given is its own: whoever inherits the string from it, by a road that no
+ * hook sees, must not take it for its own.  The third field, the parent, becomes 0. */
+static void use_up(const char *value)
+{
+	char *p = (char *)(uintptr_t)value;
+
+	p = strchr(p, '.');
+	p = strchr(p + 1, '.');
+	while (*++p != '.')
+		*p = '0';
 }
 
 /* Which process this image is, by what the exec wrapper left in the environment. */
@@ -103,7 +142,8 @@ static uint64_t identify(const char *value, uint64_t *parent, uint32_t *flags)
 		atomic_store(&self.forks, left.forks);
 		return left.process;
 	}
-	if (left.pid == 0 && left.parent == (uint32_t)sys0(SYS_getppid)) {
+	if (left.pid == 0 && left.parent != 0 && spawned_by(left.parent)) {
+		use_up(value);
 		*flags = PS_F_EXECED | PS_F_SPAWN;
 		return left.process;
 	}
@@ -215,49 +255,49 @@ static void become(uint64_t id)
 {
 	atomic_store(atomic_load(&self.epoch), 1);
 	atomic_store(&self.forks, 0);
+	track_forked();
 	thread.vfork_child = 0;
 	log_forked(&self.log, id);
 }
 
 /* Only the forking thread is here; what the others were in the middle of will never end.  Left alone
  * where there was nothing, which spares the child a page. */
-static bool disturbed(const struct fork_ticket *ticket)
+static bool disturbed(const struct fork_ticket *ticket, bool *exact)
 {
-	uint64_t closers = track_read(&self.closers), changes = track_read(&self.changes);
+	uint64_t closers = atomic_exchange(&self.closers, 0), changes = atomic_exchange(&self.changes, 0);
 
-	if (IN_FLIGHT(closers) != 0 || IN_FLIGHT(changes) != 0) {
-		atomic_store(&self.closers, 0);
-		atomic_store(&self.changes, 0);
-		return true;
-	}
-	return closers != ticket->closers || changes != ticket->changes;
+	/* Nothing was being closed or replaced: what the table has is so. */
+	*exact = IN_FLIGHT(closers) == 0;
+	return IN_FLIGHT(closers) != 0 || IN_FLIGHT(changes) != 0 || closers != ticket->closers ||
+	       changes != ticket->changes;
 }
 
 void process_in_child(uint32_t flags)
 {
 	struct fork_ticket ticket = thread.ticket;
 	uint64_t parent = process_id();
-	bool contended;
+	bool contended, exact;
 
 	if (ticket.child == 0)
 		return;
 	thread.ticket.child = 0;
-	contended = disturbed(&ticket) || thread.vfork_child != 0;
+	contended = disturbed(&ticket, &exact) || thread.vfork_child != 0;
 	become(ticket.child);
 	emit_born(parent, ticket.ordinal, flags);
 	if (contended)
-		track_stock(PS_STOCK_CONTENDED);
+		track_stock(PS_STOCK_CONTENDED, exact);
 }
 
 void process_unseen_fork(void)
 {
 	uint64_t parent = process_id(), pid = (uint64_t)sys_getpid();
 	struct fork_ticket none = { 0 };
+	bool exact;
 
-	disturbed(&none);
+	disturbed(&none, &exact);
 	become(mix(mix(parent, pid), log_stamp()));
 	emit_born(parent, 0, PS_F_UNSEEN);
-	track_stock(PS_STOCK_UNSEEN_FORK);
+	track_stock(PS_STOCK_UNSEEN_FORK, exact);
 }
 
 /* Forks inside libc, as in daemon(3), come by no wrapper: these handlers see them.  In a fork by the

@@ -92,17 +92,39 @@ static enum seen see_cookie(int fd, uint64_t *cookie)
 	return get_option(fd, SO_COOKIE, cookie, sizeof(*cookie)) < 0 ? SEEN_NO_SOCKET : SEEN_SOCKET;
 }
 
+/*
+ * What is asked in turn is of one socket only if fd was not replaced meanwhile: the cookie tells.  It
+ * need not be asked again where nobody can have done that.
+ */
+static bool same_still(int fd, uint64_t cookie, uint64_t closers)
+{
+	uint64_t again;
+
+	if (IN_FLIGHT(closers) == 0 && track_read(&self.closers) == closers)
+		return true;
+	return see_cookie(fd, &again) == SEEN_SOCKET && again == cookie;
+}
+
 static enum seen see(int fd, struct identity *out)
 {
-	enum seen seen = see_cookie(fd, &out->cookie);
+	uint64_t closers;
+	enum seen seen;
 
-	if (seen != SEEN_SOCKET)
-		return seen;
-	out->inode = inode_of(fd);
-	out->family = (uint16_t)int_option(fd, SO_DOMAIN);
-	out->type = (uint16_t)int_option(fd, SO_TYPE);
-	out->protocol = (uint16_t)int_option(fd, SO_PROTOCOL);
-	out->listening = int_option(fd, SO_ACCEPTCONN) != 0;
+	/* Bounded: whoever replaces it each time looks after us. */
+	for (int tries = 0; tries < 8; tries++) {
+		closers = track_read(&self.closers);
+		seen = see_cookie(fd, &out->cookie);
+		if (seen != SEEN_SOCKET)
+			return seen;
+		out->inode = inode_of(fd);
+		out->family = (uint16_t)int_option(fd, SO_DOMAIN);
+		out->type = (uint16_t)int_option(fd, SO_TYPE);
+		out->protocol = (uint16_t)int_option(fd, SO_PROTOCOL);
+		out->listening = int_option(fd, SO_ACCEPTCONN) != 0;
+		if (same_still(fd, out->cookie, closers))
+			return SEEN_SOCKET;
+	}
+	out->inode = 0;
 	return SEEN_SOCKET;
 }
 
@@ -212,9 +234,9 @@ bool track_in_ring(const struct fd_entry *e)
 /* An accepted connection is about to be known beyond this fd: its record is said again, for good. */
 static void escape(int fd, struct fd_entry *e, uint64_t word)
 {
-	uint64_t listener, none;
+	uint64_t listener, stamp;
 
-	if (track_in_ring(e) && identity_at(e, word, &listener, &none))
+	if (track_in_ring(e) && identity_at(e, word, &listener, &stamp))
 		emit_accept(log_stamp(), fd, listener, NULL, 0, 0, false, PS_F_SAME);
 }
 
@@ -223,7 +245,10 @@ uint64_t track_cookie(int fd)
 	struct fd_entry *e = entry_of(fd);
 	uint64_t word = fd_word(e), cookie = track_known(fd);
 
-	if (cookie != 0 || thread.vfork_child != 0)
+	/* Told for its own sake too: what a vfork child has without a name is its parent's connection. */
+	if (thread.vfork_child != 0)
+		return cookie != 0 ? track_look(fd, PS_F_SAME) : 0;
+	if (cookie != 0)
 		return cookie;
 	if (FD_STATE(word) == FD_ACCEPTED)
 		escape(fd, e, word);
@@ -249,7 +274,7 @@ void track_created(int fd, int family, int type, int protocol, bool pair)
 	struct identity id = { .family = (uint16_t)family,
 			       .type = type & 0xf,
 			       .protocol = (uint16_t)protocol };
-	uint64_t stamp = log_stamp(), marked;
+	uint64_t stamp = log_stamp(), closers = track_read(&self.closers), marked;
 	struct fd_entry *e = entry_for(fd);
 	bool ring;
 
@@ -258,6 +283,10 @@ void track_created(int fd, int family, int type, int protocol, bool pair)
 	switch (see_cookie(fd, &id.cookie)) {
 	case SEEN_SOCKET:
 		id.inode = inode_of(fd);
+		if (!same_still(fd, id.cookie, closers)) {
+			track_look(fd, 0);
+			return;
+		}
 		ring = emit_socket(stamp, fd, &id, pair, thread.vfork_child == 0,
 				   type & SOCK_CLOEXEC ? PS_F_CLOEXEC : 0);
 		if (e != NULL)
@@ -289,7 +318,7 @@ void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t
 	ring = emit_accept(stamp, fd, cookie, addr, len, 0, e != NULL, cloexec ? PS_F_CLOEXEC : 0);
 	if (e != NULL) {
 		kind = le == NULL ? 0 : fd_word(le) & FD_KIND(~0, ~0, ~0);
-		publish(e, marked, FD_ACCEPTED | kind | (ring ? FD_RING : 0), cookie, 0);
+		publish(e, marked, FD_ACCEPTED | kind | (ring ? FD_RING : 0), cookie, stamp);
 	}
 	if (e == NULL || !undisturbed(closers_before, 0))
 		track_look(fd, PS_F_SAME);
@@ -350,11 +379,15 @@ void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t cl
 		  unsigned own_closers)
 {
 	if (thread.vfork_child != 0) {
+		track_cookie(old);
 		track_look(new, 0);
 		return;
 	}
 	if (FD_STATE(old_word) == FD_NONE) {
-		if (fd_word(entry_of(old)) != old_word || !undisturbed(closers_before, own_closers) ||
+		/* Another call may have put a socket there and not have said so yet: one in flight, be it
+		 * of another thread or of the code that this signal handler has interrupted. */
+		if (IN_FLIGHT(track_read(&self.changes)) > 1 - own_closers ||
+		    fd_word(entry_of(old)) != old_word || !undisturbed(closers_before, own_closers) ||
 		    FD_STATE(fd_word(entry_of(new))) != FD_NONE)
 			track_look(new, 0);
 		return;
@@ -451,30 +484,27 @@ static unsigned fd_limit(void)
 	return (unsigned)lim.rlim_max;
 }
 
-static void set_none(unsigned fd)
-{
-	struct fd_entry *e = fdtab_find((int)fd);
-	uint64_t word = fd_word(e);
-
-	if (FD_STATE(word) != FD_NONE)
-		atomic_store(&e->word, fd_word_next(word, FD_NONE));
-}
-
-/* The table's entry of an fd as the kernel has it; true if that is a socket. */
-static bool take_one(unsigned fd)
+/*
+ * The table's entry of an fd as the kernel has it; true if that is a socket.  Other threads may be at
+ * it: as in track_look(), the word is marked before the kernel is asked.  exact: the table was right
+ * so far, though the log is not.
+ */
+static bool take_one(unsigned fd, bool is_open, bool exact)
 {
 	struct identity id = { 0 };
-	struct fd_entry *e;
-	uint64_t marked;
+	struct fd_entry *e = fdtab_entry((int)fd, is_open);
+	uint64_t word = fd_word(e), listener, accepted = 0, marked;
 
+	if (e == NULL || (!is_open && FD_STATE(word) == FD_NONE))
+		return false;
+	if (!exact || FD_STATE(word) != FD_ACCEPTED || !identity_at(e, word, &listener, &accepted))
+		accepted = 0;
+	mark(e, &marked);
 	if (see((int)fd, &id) != SEEN_SOCKET) {
-		set_none(fd);
+		publish(e, marked, FD_NONE, 0, 0);
 		return false;
 	}
-	e = fdtab_entry((int)fd, true);
-	if (e == NULL)
-		return false;
-	mark(e, &marked);
+	atomic_store_explicit(&e->accepted, accepted, memory_order_relaxed);
 	publish(e, marked, low_word(&id), id.cookie, id.inode);
 	return true;
 }
@@ -499,7 +529,7 @@ static void find_open(unsigned from, bool open[static POLL_FDS])
  * seen; those that poll does not see are no sockets, but where they keep the count from being reached
  * every number up to the limit has been asked for.
  */
-static unsigned take_stock(void)
+static unsigned take_stock(bool exact)
 {
 	unsigned open = open_fds(), limit = fd_limit(), sockets = 0, seen = 0, fd = 0;
 
@@ -508,16 +538,12 @@ static unsigned take_stock(void)
 
 		find_open(fd, is);
 		for (unsigned i = 0; i < POLL_FDS; i++, fd++) {
-			if (is[i]) {
-				sockets += take_one(fd);
-				seen++;
-			} else {
-				set_none(fd);
-			}
+			sockets += take_one(fd, is[i], exact);
+			seen += is[i];
 		}
 	}
 	for (; fd < fdtab_end(); fd++)
-		set_none(fd);
+		take_one(fd, false, exact);
 	return sockets;
 }
 
@@ -551,15 +577,22 @@ void track_standard_replaced(void)
 	}
 }
 
-void track_stock(uint32_t why)
+/* Telling it may itself lose records and find room again: once is enough. */
+static _Atomic bool stock_under_way;
+
+void track_forked(void)
 {
-	/* Telling it may itself lose records and find room again: once is enough. */
-	static _Atomic bool under_way;
+	/* Another thread of the parent's may have been at it. */
+	atomic_store(&stock_under_way, false);
+}
+
+void track_stock(uint32_t why, bool exact)
+{
 	uint64_t stamp = log_stamp();
 
-	if (thread.vfork_child != 0 || atomic_load(&self.quiet) || atomic_exchange(&under_way, true))
+	if (thread.vfork_child != 0 || atomic_load(&self.quiet) || atomic_exchange(&stock_under_way, true))
 		return;
-	emit_stock(stamp, why, take_stock());
+	emit_stock(stamp, why, take_stock(exact));
 	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
 		struct fd_entry *e = fdtab_find((int)fd);
 		uint64_t word = fd_word(e);
@@ -570,8 +603,9 @@ void track_stock(uint32_t why)
 
 		if (FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.inode))
 			continue;
+		id.accepted = atomic_load_explicit(&e->accepted, memory_order_relaxed);
 		emit_set(stamp, (int)fd, &id, PS_F_STOCK);
 		tell_names((int)fd, id.cookie);
 	}
-	atomic_store(&under_way, false);
+	atomic_store(&stock_under_way, false);
 }

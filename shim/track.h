@@ -113,6 +113,9 @@ int track_find_unknown(void);
 void track_standard_replaced(void);
 
 /* Replaces the table by what the kernel has.  why: enum ps_stock_why. */
-void track_stock(uint32_t why);
+void track_stock(uint32_t why, bool exact);
+
+/* In a forked child, before anything else. */
+void track_forked(void);
 
 #endif

@@ -47,6 +47,20 @@ static bool like(const struct socket *s, uint16_t family, uint16_t type)
 	       (s->type == 0 || type == 0 || s->type == type);
 }
 
+#define LINEAGE_MAX 256
+
+/* The nameless socket that p, or an ancestor, accepted at that time. */
+static struct socket *socket_accepted(struct process *p, uint64_t stamp)
+{
+	for (int i = 0; p != NULL && i < LINEAGE_MAX; i++, p = p->parent) {
+		for (struct holder *h = p->holders; h != NULL; h = h->next_of_process) {
+			if (h->socket->cookie == 0 && h->socket->created == stamp)
+				return h->socket;
+		}
+	}
+	return NULL;
+}
+
 /*
  * The socket that SET says fd is.  Without the cookie of what was there it may be the same, and is
  * if the record says so, if it was to be found there by a stock, or if nobody knows the new cookie.
@@ -54,10 +68,13 @@ static bool like(const struct socket *s, uint16_t family, uint16_t type)
 static int socket_of_set(struct model *m, struct process *p, const struct record *r, struct socket **out)
 {
 	const struct ps_set *set = &r->ev.set;
+	struct socket *accepted = set->accepted != 0 ? socket_accepted(p, set->accepted) : NULL;
 	struct fd_entry *e = table_find(&process_node(p)->table, r->ev.fd);
 	struct socket *there = e != NULL ? e->socket : NULL;
 	bool same = r->ev.flags & (PS_F_SAME | PS_F_STOCK);
 
+	if (accepted != NULL)
+		return socket_identify(m, accepted, set->cookie, out);
 	if (there != NULL && there->cookie == 0 && e->stamp <= r->ev.stamp &&
 	    like(there, set->family, set->type) && (same || socket_by_cookie(m, set->cookie) == NULL))
 		return socket_identify(m, there, set->cookie, out);

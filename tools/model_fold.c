@@ -234,6 +234,7 @@ int fold_stock(struct model *m, struct process *p, const struct record *r)
 	n->stocking = true;
 	n->stock_stamp = r->ev.stamp;
 	n->stock_left = r->ev.stock.sockets;
+	n->stock_why = r->ev.stock.why;
 	if (n->stock_left == 0)
 		stock_finish(m, p);
 	return 0;
@@ -282,6 +283,7 @@ int fold_start(struct model *m, struct process *p, const struct record *r)
 	}
 	set_parent(p, direct != NULL ? direct : parent);
 	p->uid = s->uid;
+	process_node(p)->start_flags = r->ev.flags;
 	if (s->start != 0)
 		p->start = s->start;
 	covered_update(p);

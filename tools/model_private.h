@@ -104,8 +104,10 @@ struct process_node {
 	bool stocking;		       /* STOCK came, its SETs are on their way */
 	uint64_t stock_stamp;	       /* of the last STOCK */
 	uint32_t stock_left;
-	uint32_t partly; /* enum partly */
-	uint64_t lost;	 /* records */
+	uint32_t stock_why;   /* enum ps_stock_why */
+	uint32_t start_flags; /* of its last START */
+	uint32_t partly;      /* enum partly */
+	uint64_t lost;	      /* records */
 	char covered_text[128];
 	struct process_node *grave;
 };

@@ -428,6 +428,26 @@ static bool shares_port(struct process *p, const struct socket *s)
 	return false;
 }
 
+/* What a child finds that was in the middle of coming about when it was forked: whoever made it will
+ * say so later, or has ended before it could. */
+static bool stock_of_fork(const struct process *p)
+{
+	const struct process_node *n = (const struct process_node *)p;
+
+	return p->parent != NULL &&
+	       (n->stock_why == PS_STOCK_CONTENDED || n->stock_why == PS_STOCK_UNSEEN_FORK ||
+		(n->stock_why == PS_STOCK_START && (n->start_flags & PS_F_SPAWN)));
+}
+
+/* All that this process had was recorded before: what is new is its own, of a thread that an exec has
+ * ended before it could say so, or of a record that was lost. */
+static bool stock_of_known(const struct process *p)
+{
+	const struct process_node *n = (const struct process_node *)p;
+
+	return n->stock_why != PS_STOCK_START || (n->start_flags & PS_F_EXECED);
+}
+
 /* The road of a socket that is simply there. */
 static void road_found(struct model *m, struct holder *h, enum road road)
 {
@@ -438,9 +458,13 @@ static void road_found(struct model *m, struct holder *h, enum road road)
 	h->how = HOW_FORKED;
 	if (h->from != NULL)
 		return;
+	if (road == ROAD_STOCK && stock_of_fork(p)) {
+		h->from = p->parent;
+		return;
+	}
 	h->from = holder_other(s, p);
 	h->how = HOW_INHERITED;
-	if (h->from != NULL || road == ROAD_STOCK)
+	if (h->from != NULL || (road == ROAD_STOCK && !stock_of_known(p)))
 		return;
 	h->how = road == ROAD_SCANNED && s->state == STATE_CONNECTED && shares_port(p, s) ? HOW_ACCEPTED
 											  : HOW_CREATED;

@@ -213,10 +213,9 @@ static void fill_chunk(struct log *log, struct ps_chunk *chunk, unsigned pages, 
 {
 	uint64_t start = atomic_load_explicit(&log->start, RELAXED);
 
-	if (start == 0) {
+	/* Not kept: this may be a vfork child on its parent's memory, and the parent's is another. */
+	if (start == 0)
 		start = log_own_start();
-		atomic_store_explicit(&log->start, start, RELAXED);
-	}
 	chunk->version = PS_VERSION;
 	chunk->endian = PS_ENDIAN;
 	chunk->pages = pages;
@@ -228,6 +227,24 @@ static void fill_chunk(struct log *log, struct ps_chunk *chunk, unsigned pages, 
 	chunk->monotonic = log_stamp();
 	chunk->realtime = realtime();
 	atomic_store_explicit(SHARED(chunk->magic), PS_CHUNK_MAGIC, RELEASE);
+}
+
+/*
+ * Pages of the arena without a descriptor: mremap(2) of a shared mapping with an old size of 0 maps
+ * the same file again, as far as it is told.  At EMFILE this goes on; no number is taken that the
+ * program may close, or use for a file of its own that we would then close; and it works where the
+ * path no longer leads anywhere.  The header is unlocked, or all before the pages were filled in.
+ */
+static long map_again(struct ps_arena *header, uint64_t page, unsigned pages)
+{
+	long p;
+
+	sys2(SYS_munlock, header, PS_PAGE);
+	p = sys5(SYS_mremap, header, 0, (page + pages) * PS_PAGE, MREMAP_MAYMOVE, 0);
+	if (is_error(p))
+		return p;
+	sys2(SYS_munmap, p, page * PS_PAGE);
+	return p + (long)(page * PS_PAGE);
 }
 
 /* One try at the pages the cursor points to.  -EAGAIN: they are somebody's. */
@@ -244,13 +261,17 @@ static int claim_at_cursor(struct log *log, struct log_place *place, int fd, uin
 	at = atomic_fetch_add_explicit(SHARED(header->cursor), pages, RELAXED);
 	if (at == 0 || at >= size / PS_PAGE || pages > size / PS_PAGE - at)
 		return -ENOSPC;
-	p = map(fd, at, pages);
+	p = fd < 0 ? map_again(header, at, pages) : map(fd, at, pages);
 	if (is_error(p))
-		return (int)p;
+		return fd < 0 ? -ENOTSUP : (int)p;
 	/* Untouched until it is populated: a page that the disk has no room for would be SIGBUS. */
 	ret = (int)sys3(SYS_madvise, p, pages * PS_PAGE, MADV_POPULATE_WRITE);
 	if (ret < 0) {
+		uint64_t next = at + pages;
+
 		sys2(SYS_munmap, p, pages * PS_PAGE);
+		/* Nobody has them: when there is room again, they are as good as any. */
+		atomic_compare_exchange_strong(SHARED(header->cursor), &next, at);
 		return ret;
 	}
 	pid = sys_getpid();
@@ -261,6 +282,16 @@ static int claim_at_cursor(struct log *log, struct log_place *place, int fd, uin
 	fill_chunk(log, (struct ps_chunk *)p, pages, ring, place->uid, pid);
 	*out = (chunk_ref)p | pages | (ring ? CHUNK_RING : 0);
 	return 0;
+}
+
+static int claim_tries(struct log *log, struct log_place *place, int fd, uint64_t size, unsigned pages,
+		       bool ring, chunk_ref *out)
+{
+	int ret = -EAGAIN;
+
+	for (int tries = 0; tries < CLAIM_TRIES && ret == -EAGAIN; tries++)
+		ret = claim_at_cursor(log, place, fd, size, pages, ring, out);
+	return ret;
 }
 
 static int claim_from(struct log *log, struct log_place *place, int fd, unsigned pages, bool ring,
@@ -278,11 +309,9 @@ static int claim_from(struct log *log, struct log_place *place, int fd, unsigned
 		place->dev = st.st_dev;
 		place->ino = st.st_ino;
 	}
-	for (int tries = 0; tries < CLAIM_TRIES; tries++) {
-		ret = claim_at_cursor(log, place, fd, (uint64_t)st.st_size, pages, ring, out);
-		if (ret != -EAGAIN)
-			break;
-	}
+	ret = claim_tries(log, place, fd, (uint64_t)st.st_size, pages, ring, out);
+	if (ret == 0)
+		atomic_store_explicit(&place->size, (uint64_t)st.st_size, RELEASE);
 	return ret;
 }
 
@@ -297,13 +326,17 @@ static unsigned whole_pages(unsigned pages)
 static int claim(struct log *log, struct log_place *place, unsigned pages, bool ring, chunk_ref *out)
 {
 	struct ps_arena *header;
+	uint64_t size = atomic_load_explicit(&place->size, ACQUIRE);
 	int fd, ret;
 
 	atomic_fetch_add(&log->claiming, 1);
-	ret = fd = sys_open(place->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0) {
-		ret = claim_from(log, place, fd, whole_pages(pages), ring, out);
-		sys_close(fd);
+	ret = size != 0 ? claim_tries(log, place, -1, size, whole_pages(pages), ring, out) : -ENOTSUP;
+	if (ret == -ENOTSUP) {
+		ret = fd = sys_open(place->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		if (fd >= 0) {
+			ret = claim_from(log, place, fd, whole_pages(pages), ring, out);
+			sys_close(fd);
+		}
 	}
 	header = atomic_load_explicit(&place->header, ACQUIRE);
 	if (ret < 0 && header != NULL)
@@ -356,6 +389,7 @@ static int set_place(struct log_place *place, const char *path, uint32_t uid)
 	place->uid = uid;
 	place->dev = 0;
 	place->ino = 0;
+	atomic_store(&place->size, 0);
 	atomic_store(&place->header, NULL);
 	return 0;
 }
@@ -557,7 +591,9 @@ enum log_result log_append(struct log *log, struct ps_event *ev, const void *tai
 	}
 	if (place != NULL)
 		*place = slot;
-	if (atomic_load_explicit(&log->lost, RELAXED) == 0)
+	/* Not for a vfork child, whose record this may be: the loss is its parent's, who must take stock. */
+	if (atomic_load_explicit(&log->lost, RELAXED) == 0 ||
+	    ev->process != atomic_load_explicit(&log->process, RELAXED))
 		return LOG_OK;
 	tell_lost(log, ev);
 	return LOG_RECOVERED;

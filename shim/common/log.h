@@ -38,6 +38,7 @@ typedef uintptr_t chunk_ref;
 struct log_place {
 	char path[LOG_PATH_MAX]; /* absolute */
 	uint32_t uid;		 /* whose it must be */
+	_Atomic uint64_t size;	 /* of the file, once something was claimed; 0 */
 	uint64_t dev, ino;	 /* what is claimed from must still be this file */
 	_Atomic(struct ps_arena *) header;
 };
