@@ -2,6 +2,8 @@
 # Tests, checks and benchmarks; included by the Makefile.
 
 LINT_DEPS := clang clang-format clang-tidy cppcheck shellcheck bats libcmocka-dev
+TRANSPARENCY_DEPS := libpython3.11-testsuite python3.11 iproute2 util-linux nginx-light haproxy redis-server redis-tools
+FUZZ_DEPS := clang
 T := $(B)/tests
 
 # ---- programs ----
@@ -9,7 +11,8 @@ T := $(B)/tests
 TEST_CFLAGS = $(BASE_CFLAGS) -Itests/preload $(CFLAGS) $(SANITIZE)
 
 PRELOAD := $(patsubst tests/preload/%.c,$(T)/preload/%,$(filter-out tests/preload/cases.c,$(wildcard tests/preload/*.c)))
-HELPERS := $(patsubst tests/helpers/%.c,$(T)/helpers/%,$(wildcard tests/helpers/*.c)) $(T)/helpers/static_server
+HELPERS := $(patsubst tests/helpers/%.c,$(T)/helpers/%,$(wildcard tests/helpers/*.c)) $(T)/helpers/static_server \
+	$(patsubst tests/helpers/lib/%.c,$(T)/helpers/%.so,$(wildcard tests/helpers/lib/*.c))
 BENCHES := $(T)/bench/bench $(T)/bench/nothing
 
 $(PRELOAD): $(T)/preload/%: tests/preload/%.c tests/preload/cases.c tests/preload/cases.h
@@ -21,6 +24,11 @@ $(T)/helpers/static_server: tests/helpers/server.c
 	@mkdir -p $(@D)
 	$(call SAY,CC)
 	$(Q)$(CC) $(TEST_CFLAGS) -MF $@.d -static -o $@ $< $(LDFLAGS)
+
+$(T)/helpers/%.so: tests/helpers/lib/%.c
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(TEST_CFLAGS) -MF $@.d -fPIC -shared -o $@ $< $(LDFLAGS) -ldl
 
 $(T)/helpers/%: tests/helpers/%.c
 	@mkdir -p $(@D)
@@ -52,7 +60,7 @@ $(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(addprefix $(B)
 
 -include $(wildcard $(T)/*/*.d) $(wildcard $(B)/tool-obj/tests/unit/*.d $(B)/tool-obj/shim/*.d)
 
-test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT)
+test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT) $(T)/torture/torture $(T)/torture/check
 
 # ---- what to install ----
 # As commands, not prerequisites: what comes after them is looked for by a make of its own.
@@ -99,6 +107,43 @@ tsan: test-deps
 tsan-run: $(filter $(THREADED:%=$(T)/unit/%),$(UNIT))
 	@$(RUN) unit
 
+transparency:
+	@tests/install $(DEPS) $(TRANSPARENCY_DEPS)
+	+@$(SUB) all
+	@B=$(B) tests/transparency/run
+
+# libFuzzer is clang's.  The tools' sources are compiled once more, for it to see their branches.
+FUZZ_SECONDS ?= 120
+FUZZ_RUNS ?= 200000
+FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_SRC := $(COMMON_SRC) $(filter-out tools/main.c $(wildcard tools/cmd_*.c),$(TOOL_SRC))
+
+$(T)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
+	@mkdir -p $(@D)
+	$(call SAY,CLANG)
+	$(Q)clang $(filter-out -MMD -MP,$(TOOL_CFLAGS)) $(FUZZ_FLAGS) -o $@ $(filter %.c,$^) $(TOOL_LIBS)
+
+fuzz:
+	@tests/install $(DEPS) $(FUZZ_DEPS)
+	+@$(SUB) all $(T)/fuzz/log
+	@B=$(B) tests/fuzz/run $(FUZZ_RUNS) $(FUZZ_SECONDS)
+
+$(T)/torture/torture: tests/torture/torture.c $(wildcard tests/torture/ops_*.c) $(wildcard tests/torture/*.h)
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(TEST_CFLAGS)) -o $@ $(filter %.c,$^) $(LDFLAGS) -pthread
+
+$(T)/torture/check: tests/torture/check.c tests/torture/compare.c $(wildcard tests/torture/*.h) $(UNIT_OBJ)
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(TOOL_CFLAGS)) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(LDFLAGS) $(TOOL_LIBS)
+
+torture: test-deps
+	@$(SUB) all $(T)/torture/torture $(T)/torture/check
+	@$(T)/torture/check --holdings $(TORTURE_HOLDINGS)
+
+TORTURE_HOLDINGS ?= 100000
+
 SHELL_FILES = $(shell grep -rlE '^.!/bin/(ba)?sh$$' tests .ci) $(wildcard tests/cli/*.bash)
 C_FILES = $(shell find include shim tools tests -name '*.[ch]')
 
@@ -132,9 +177,12 @@ help:
 	@echo 'make unit       the unit tests alone; so preload, cli'
 	@echo 'make asan       the unit tests with address and undefined-behaviour sanitizers'
 	@echo 'make tsan       the threaded unit tests with the thread sanitizer'
+	@echo 'make transparency  CPython and servers under the shim behave as they do without it'
+	@echo 'make torture    random process trees held against /proc: 100,000 holdings'
+	@echo 'make fuzz       the reader and the model on corrupt logs, by libFuzzer'
 	@echo 'make lint       gcc, clang, clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make bench      what recording costs, against the budgets'
 	@echo 'make install    to PREFIX ($(PREFIX)), below DESTDIR if set'
 	@echo 'make clean'
 
-.PHONY: deps test-deps test-programs demo check unit preload cli asan tsan tsan-run lint bench clean-tests help
+.PHONY: deps test-deps test-programs demo check unit preload cli asan tsan tsan-run transparency fuzz lint bench clean-tests help
