@@ -60,7 +60,7 @@ $(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(addprefix $(B)
 
 -include $(wildcard $(T)/*/*.d) $(wildcard $(B)/tool-obj/tests/unit/*.d $(B)/tool-obj/shim/*.d)
 
-test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT) $(T)/torture/torture $(T)/torture/check
+test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT)
 
 # ---- what to install ----
 # As commands, not prerequisites: what comes after them is looked for by a make of its own.
@@ -139,7 +139,7 @@ $(T)/torture/check: tests/torture/check.c tests/torture/compare.c $(wildcard tes
 	$(Q)$(CC) $(filter-out -MMD -MP,$(TOOL_CFLAGS)) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(LDFLAGS) $(TOOL_LIBS)
 
 torture: test-deps
-	@$(SUB) all $(T)/torture/torture $(T)/torture/check
+	@$(SUB) all
 	@$(T)/torture/check --holdings $(TORTURE_HOLDINGS)
 
 TORTURE_HOLDINGS ?= 100000
