@@ -257,6 +257,9 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 
 	if (room == 0 || !can_read(path) || atomic_load(&self.quiet) || !process_enter())
 		return call(pid, file, actions, attr, argv, envp);
+	/* What the actions copy, and where to, nobody can know. */
+	if (actions != NULL)
+		track_escape_all();
 	ticket = process_before_fork(PS_F_SPAWN);
 	program = announce(ticket.child, AT_FDCWD, path, 0);
 	/* A program that will not report leaves it to whom it starts: he must not take it for his own. */
@@ -346,6 +349,8 @@ static void after_shell(const struct shell_call *x, bool failed)
 		environ = x->saved;
 	if (x->recorded && failed)
 		process_after_fork(&x->ticket, 0, errno);
+	if (process_enter())
+		track_libc_closed();
 }
 
 /*

@@ -196,10 +196,7 @@ static FILE *freopen_any(freopen_fn *call, const char *path, const char *mode, F
 	ret = call(path, mode, file);
 	if (fd >= 0 && (FD_STATE(word_of(fd)) != FD_NONE || thread.vfork_child != 0))
 		track_look(fd, 0);
-	/* libc had a number of its own meanwhile.  Another thread may have closed that and given it to a
-	 * socket, which libc has then closed. */
-	if (!track_single_threaded())
-		track_closed_range(0, UINT_MAX, true);
+	track_libc_closed();
 	track_end(&self.closers);
 	return ret;
 }

@@ -10,14 +10,16 @@
 
 int hook_socket(int domain, int type, int protocol)
 {
+	uint64_t closers;
 	int fd;
 
 	if (!process_enter_socket())
 		return REAL(socket)(domain, type, protocol);
+	closers = track_read(&self.closers);
 	track_begin(&self.changes);
 	fd = REAL(socket)(domain, type, protocol);
 	if (fd >= 0)
-		track_created(fd, domain, type, protocol, false);
+		track_created(fd, domain, type, protocol, false, closers);
 	else
 		emit_no_socket(domain, type, protocol, errno);
 	track_end(&self.changes);
@@ -26,15 +28,17 @@ int hook_socket(int domain, int type, int protocol)
 
 int hook_socketpair(int domain, int type, int protocol, int sv[2])
 {
+	uint64_t closers;
 	int ret;
 
 	if (!process_enter_socket())
 		return REAL(socketpair)(domain, type, protocol, sv);
+	closers = track_read(&self.closers);
 	track_begin(&self.changes);
 	ret = REAL(socketpair)(domain, type, protocol, sv);
 	if (ret == 0) {
-		track_created(sv[0], domain, type, protocol, true);
-		track_created(sv[1], domain, type, protocol, true);
+		track_created(sv[0], domain, type, protocol, true, closers);
+		track_created(sv[1], domain, type, protocol, true, closers);
 	} else {
 		emit_no_socket(domain, type, protocol, errno);
 	}

@@ -139,7 +139,8 @@ static uint64_t identify(const char *value, uint64_t *parent, uint32_t *flags)
 		return mix(mix(log_stamp(), pid), start);
 	if (left.pid == pid && (left.start == 0 || left.start == start)) {
 		*flags = PS_F_EXECED;
-		atomic_store(&self.forks, left.forks);
+		/* Another thread may have forked once more before the exec ended it: a new block. */
+		atomic_store(&self.forks, ((left.forks >> 32) + 1) << 32);
 		return left.process;
 	}
 	if (left.pid == 0 && left.parent != 0 && spawned_by(left.parent)) {

@@ -2,6 +2,7 @@
 #include "track.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
@@ -269,12 +270,17 @@ void track_promote(int fd)
 	emit_socket(log_stamp(), fd, &id, false, false, PS_F_SAME);
 }
 
-void track_created(int fd, int family, int type, int protocol, bool pair)
+static bool undisturbed(uint64_t closers_before, unsigned own_closers)
+{
+	return IN_FLIGHT(closers_before) == 0 && track_read(&self.closers) == closers_before + own_closers;
+}
+
+void track_created(int fd, int family, int type, int protocol, bool pair, uint64_t closers)
 {
 	struct identity id = { .family = (uint16_t)family,
 			       .type = type & 0xf,
 			       .protocol = (uint16_t)protocol };
-	uint64_t stamp = log_stamp(), closers = track_read(&self.closers), marked;
+	uint64_t stamp = log_stamp(), marked;
 	struct fd_entry *e = entry_for(fd);
 	bool ring;
 
@@ -283,7 +289,9 @@ void track_created(int fd, int family, int type, int protocol, bool pair)
 	switch (see_cookie(fd, &id.cookie)) {
 	case SEEN_SOCKET:
 		id.inode = inode_of(fd);
-		if (!same_still(fd, id.cookie, closers)) {
+		if (!undisturbed(closers, 0) &&
+		    (int_option(fd, SO_DOMAIN) != family || int_option(fd, SO_TYPE) != id.type ||
+		     !same_still(fd, id.cookie, closers))) {
 			track_look(fd, 0);
 			return;
 		}
@@ -299,11 +307,6 @@ void track_created(int fd, int family, int type, int protocol, bool pair)
 		emit_socket(stamp, fd, &id, pair, false, PS_F_UNKNOWN);
 		break;
 	}
-}
-
-static bool undisturbed(uint64_t closers_before, unsigned own_closers)
-{
-	return IN_FLIGHT(closers_before) == 0 && track_read(&self.closers) == closers_before + own_closers;
 }
 
 void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t len, bool cloexec,
@@ -429,6 +432,7 @@ void track_closed(int fd, uint64_t word, bool failed)
 		track_look(fd, 0);
 }
 
+/* False: single-threaded, and nothing there. */
 bool track_closing_range(unsigned first, unsigned last)
 {
 	unsigned end = fdtab_end();
@@ -443,7 +447,8 @@ bool track_closing_range(unsigned first, unsigned last)
 			return true;
 		}
 	}
-	return false;
+	/* What another thread puts there before the call itself is closed unrecorded: look afterwards. */
+	return !track_single_threaded();
 }
 
 void track_closed_range(unsigned first, unsigned last, bool failed)
@@ -584,6 +589,20 @@ void track_forked(void)
 {
 	/* Another thread of the parent's may have been at it. */
 	atomic_store(&stock_under_way, false);
+}
+
+void track_libc_closed(void)
+{
+	if (thread.vfork_child == 0 && !track_single_threaded())
+		track_closed_range(0, UINT_MAX, true);
+}
+
+void track_escape_all(void)
+{
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		if (FD_STATE(fd_word(entry_of((int)fd))) == FD_ACCEPTED)
+			track_cookie((int)fd);
+	}
 }
 
 void track_stock(uint32_t why, bool exact)

@@ -85,7 +85,8 @@ uint64_t track_known(int fd);
 /* The socket becomes one that decides holders: what the ring said of it is said again, for good. */
 void track_promote(int fd);
 
-void track_created(int fd, int family, int type, int protocol, bool pair);
+/* closers: as of before the call. */
+void track_created(int fd, int family, int type, int protocol, bool pair, uint64_t closers);
 void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t len, bool cloexec,
 		    uint64_t closers_before);
 /* addr NULL: the kernel, or libc, chose the whole of it. */
@@ -114,6 +115,13 @@ void track_standard_replaced(void);
 
 /* Replaces the table by what the kernel has.  why: enum ps_stock_why. */
 void track_stock(uint32_t why, bool exact);
+
+/* After a call in which libc had numbers of its own and closed them: another thread may have closed
+ * one first and given it to a socket, which libc has then closed. */
+void track_libc_closed(void);
+
+/* Accepted connections are about to be copied to other numbers of another process, unseen. */
+void track_escape_all(void);
 
 /* In a forked child, before anything else. */
 void track_forked(void);

@@ -211,16 +211,13 @@ static int map_header(struct log_place *place, int fd, uint64_t size, struct ps_
 static void fill_chunk(struct log *log, struct ps_chunk *chunk, unsigned pages, bool ring, uint32_t uid,
 		       int pid)
 {
-	uint64_t start = atomic_load_explicit(&log->start, RELAXED);
-
-	/* Not kept: this may be a vfork child on its parent's memory, and the parent's is another. */
-	if (start == 0)
-		start = log_own_start();
 	chunk->version = PS_VERSION;
 	chunk->endian = PS_ENDIAN;
 	chunk->pages = pages;
 	chunk->process = atomic_load_explicit(&log->process, RELAXED);
-	chunk->start = start;
+	/* Of a forked one it is not known: to ask takes a descriptor, and a vfork child, on its parent's
+	 * memory, would hear another answer than its parent. */
+	chunk->start = atomic_load_explicit(&log->start, RELAXED);
 	chunk->pid = (uint32_t)pid;
 	chunk->uid = uid;
 	chunk->ring = ring;
@@ -327,6 +324,7 @@ static int claim(struct log *log, struct log_place *place, unsigned pages, bool 
 {
 	struct ps_arena *header;
 	uint64_t size = atomic_load_explicit(&place->size, ACQUIRE);
+	struct stat st;
 	int fd, ret;
 
 	atomic_fetch_add(&log->claiming, 1);
@@ -335,7 +333,9 @@ static int claim(struct log *log, struct log_place *place, unsigned pages, bool 
 		ret = fd = sys_open(place->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 		if (fd >= 0) {
 			ret = claim_from(log, place, fd, whole_pages(pages), ring, out);
-			sys_close(fd);
+			/* The program may have closed it, and the number be another file's. */
+			if (sys2(SYS_fstat, fd, &st) == 0 && same_file(place, &st))
+				sys_close(fd);
 		}
 	}
 	header = atomic_load_explicit(&place->header, ACQUIRE);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "sys.h"
 
@@ -40,7 +41,7 @@ const char *program_reason(enum ps_seen seen)
 /* A copy of what execve reads first, and the file for the rest. */
 struct image_file {
 	int fd;
-	bool close;
+	struct sys_file own; /* fd -1: it was given */
 	size_t len;
 	char head[1024];
 };
@@ -54,8 +55,12 @@ static bool open_image(int dirfd, const char *path, int flags, struct image_file
 {
 	ssize_t n;
 
-	f->close = !((flags & AT_EMPTY_PATH) && path[0] == '\0');
-	f->fd = f->close ? sys_openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0) : dirfd;
+	f->own.fd = -1;
+	f->fd = dirfd;
+	if (!((flags & AT_EMPTY_PATH) && path[0] == '\0')) {
+		f->own = sys_file_open(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+		f->fd = f->own.fd;
+	}
 	if (f->fd < 0)
 		return false;
 	n = read_at(f->fd, f->head, sizeof(f->head) - 1, 0);
@@ -66,8 +71,8 @@ static bool open_image(int dirfd, const char *path, int flags, struct image_file
 
 static void close_image(const struct image_file *f)
 {
-	if (f->close)
-		sys_close(f->fd);
+	if (f->own.fd >= 0)
+		sys_file_close(&f->own);
 }
 
 /* execve(2), "Interpreter scripts": the path between "#!" and the first blank. */
@@ -158,12 +163,7 @@ static enum ps_seen look_elf(const struct image_file *f, const char *path)
 
 static bool readable(const char *path)
 {
-	int fd = sys_open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	sys_close(fd);
-	return true;
+	return sys4(SYS_faccessat2, AT_FDCWD, path, R_OK, AT_EACCESS) >= 0;
 }
 
 static enum ps_seen look(int dirfd, const char *path, int flags)

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 
@@ -74,6 +75,35 @@ static inline int sys_close(int fd)
 static inline ssize_t sys_read(int fd, void *buf, size_t len)
 {
 	return sys3(SYS_read, fd, buf, len);
+}
+
+/*
+ * Numbers of our own are the program's to close and to use again, by any other thread at any time: the
+ * file is remembered, and what is no longer it is left alone.
+ */
+struct sys_file {
+	int fd;
+	unsigned long long dev, ino;
+};
+
+static inline struct sys_file sys_file_open(int dir, const char *path, int flags)
+{
+	struct sys_file f = { .fd = sys_openat(dir, path, flags | O_CLOEXEC, 0) };
+	struct stat st;
+
+	if (f.fd >= 0 && sys2(SYS_fstat, f.fd, &st) == 0) {
+		f.dev = st.st_dev;
+		f.ino = st.st_ino;
+	}
+	return f;
+}
+
+static inline void sys_file_close(const struct sys_file *f)
+{
+	struct stat st;
+
+	if (sys2(SYS_fstat, f->fd, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino)
+		sys_close(f->fd);
 }
 
 static inline int sys_getpid(void)

@@ -771,7 +771,7 @@ int main(int argc, char **argv)
 	       "partly covered), %llu records dropped, %llu differences\n",
 	       (unsigned long long)t.rounds, (unsigned long long)t.processes,
 	       (unsigned long long)t.count.holdings, (unsigned long long)t.count.nameless,
-	       (unsigned long long)t.count.partly, (unsigned long long)t.count.dropped,
-	       (unsigned long long)t.count.differences);
+	       (unsigned long long)t.count.twins, (unsigned long long)t.count.partly,
+	       (unsigned long long)t.count.dropped, (unsigned long long)t.count.differences);
 	return t.failed > 0 || t.seeds == 0;
 }

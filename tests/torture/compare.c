@@ -306,12 +306,10 @@ static const char *wrong_road(const struct holder *h)
 	case HOW_BOUND:
 	case HOW_ACCEPTED:
 		return h->from != NULL ? "made itself, from someone" : NULL;
-	case HOW_FETCHED: /* of whom, only the kernel knows */
-		return NULL;
 	case HOW_RECEIVED:
-		/* A sender may have been ended before it could say so. */
-		return h->from == NULL && h->socket->holders->since < h->since ? "received from nobody"
-									       : NULL;
+	case HOW_FETCHED:
+		/* Of whom is not always to be known: he may have ended, or closed it, before he said so. */
+		return NULL;
 	default:
 		/* An exec may have ended the thread that made it, before it could say so: then its own
 		 * child can be the only one who is known to have it. */

@@ -367,17 +367,20 @@ static void op_spawn(void)
 
 static void op_daemon(void)
 {
-	struct slot *s = slot_take(), *before = me;
+	struct slot *s = slot_take();
 	uint64_t seed = dice_seed();
+	pid_t before = getpid();
+	bool done;
 
 	if (s == NULL)
 		return;
 	/* The one who calls it ends inside. */
 	slot_leave(me);
-	if (daemon(1, dice(2) == 0) == 0)
+	done = daemon(1, dice(2) == 0) == 0;
+	/* It may fail in the child, where no descriptor is left for its /dev/null. */
+	if (done || getpid() != before)
 		enter_child(s, seed, false);
-	if (me == before)
-		slot_stay(me);
+	slot_stay(me);
 	slot_give_back(s);
 }
 

@@ -2,7 +2,7 @@
 /* Sockets: made, named, connected, accepted, sent away and received. */
 
 #include <arpa/inet.h>
-#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -131,6 +131,8 @@ static void op_connect(void)
 	socklen_t len = domain == AF_UNIX ? unix_name("listener", dice(8), &addr)
 					  : loopback(domain, (uint16_t)port, &addr);
 
+	/* Whatever the number is by now: accept(2) makes sockets that block. */
+	fcntl(fd, F_SETFL, O_NONBLOCK);
 	if (connect(fd, (struct sockaddr *)&addr, len) == 0 && domain == AF_UNIX)
 		hint_add(HINT_CARRIER, fd);
 }
