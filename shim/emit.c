@@ -349,6 +349,16 @@ void emit_send_fd(uint64_t stamp, int over, int passed, uint64_t cookie)
 	append(&ev, false);
 }
 
+void emit_forget_counters(void)
+{
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		struct fd_entry *e = fdtab_find((int)fd);
+
+		if (e != NULL)
+			atomic_store(&e->counter, NULL);
+	}
+}
+
 void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found)
 {
 	struct ps_event *counter = e == NULL ? NULL : atomic_load_explicit(&e->counter, memory_order_acquire);

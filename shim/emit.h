@@ -54,6 +54,9 @@ void emit_close(uint64_t stamp, int fd, uint64_t cookie, bool ring, uint32_t fla
 void emit_close_range(uint64_t stamp, unsigned first, unsigned last);
 void emit_send_fd(uint64_t stamp, int over, int passed, uint64_t cookie);
 
+/* The counters are in a chunk that is not to be used any more: the next accept begins another. */
+void emit_forget_counters(void);
+
 /* Counts one accept of this process on the listener (entry e, may be NULL) in place. */
 void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found);
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/program.h"
 #include "common/text.h"
 #include "portshim/env.h"
 #include "process.h"
@@ -61,21 +62,31 @@ const char *environ_own_entry(const char *preload, size_t *len)
 	return NULL;
 }
 
-/* "LD_PRELOAD=" with the program's entries, ours in front or left out; false if it does not fit. */
-static bool write_preload(const char *theirs, bool ours, struct text *t)
+static void add_entry(struct text *t, const char *entry, size_t len)
+{
+	if (t->buf[t->len - 1] != '=')
+		text_add(t, ":");
+	text_add_bytes(t, entry, len);
+}
+
+static void add_theirs(struct text *t, const char *theirs, bool first)
 {
 	size_t len;
 
-	text_add(t, PRELOAD "=");
-	if (ours)
-		text_add(t, self.preload);
 	for (const char *p = theirs; p != NULL && (p = next_entry(p, &len)) != NULL; p += len) {
-		if (is_ours(p, len))
-			continue;
-		if (t->buf[t->len - 1] != '=')
-			text_add(t, ":");
-		text_add_bytes(t, p, len);
+		if (!is_ours(p, len) && preload_goes_first(p, len) == first)
+			add_entry(t, p, len);
 	}
+}
+
+/* "LD_PRELOAD=" with the program's entries, ours in front or left out; false if it does not fit. */
+static bool write_preload(const char *theirs, bool ours, struct text *t)
+{
+	text_add(t, PRELOAD "=");
+	add_theirs(t, theirs, true);
+	if (ours)
+		add_entry(t, self.preload, strlen(self.preload));
+	add_theirs(t, theirs, false);
 	return !t->full;
 }
 
@@ -105,7 +116,17 @@ static bool preload_is_right(const char *value, bool ours)
 	size_t len;
 	const char *own = environ_own_entry(value, &len);
 
-	return ours ? own != NULL && own == value : own == NULL;
+	if (!ours || own == NULL)
+		return ours == (own != NULL);
+	for (const char *p = value; (p = next_entry(p, &len)) != own; p += len) {
+		if (!preload_goes_first(p, len))
+			return false;
+	}
+	for (const char *p = own; (p = next_entry(p, &len)) != NULL; p += len) {
+		if (preload_goes_first(p, len))
+			return false;
+	}
+	return true;
 }
 
 char *const *environ_complete(char *const envp[], bool preload, const struct environ_identity *id, char **out,

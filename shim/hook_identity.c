@@ -49,6 +49,13 @@ int hook_setuid(uid_t uid)
 	return after_uid(&c, REAL(setuid)(uid));
 }
 
+int hook_seteuid(uid_t euid)
+{
+	struct uid_change c = before_uid(euid);
+
+	return after_uid(&c, REAL(seteuid)(euid));
+}
+
 int hook_setreuid(uid_t ruid, uid_t euid)
 {
 	struct uid_change c = before_uid(euid);
@@ -74,6 +81,11 @@ static int after_gid(int ret)
 int hook_setgid(gid_t gid)
 {
 	return after_gid(REAL(setgid)(gid));
+}
+
+int hook_setegid(gid_t egid)
+{
+	return after_gid(REAL(setegid)(egid));
 }
 
 int hook_setregid(gid_t rgid, gid_t egid)

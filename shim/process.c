@@ -334,10 +334,31 @@ void process_before_uid(uid_t euid)
 	log_move(&self.log, path, euid);
 }
 
+/* Whether there is a way back to a uid. */
+static bool may_be_again(uid_t uid)
+{
+	uid_t ids[3];
+
+	if (sys3(SYS_getresuid, &ids[0], &ids[1], &ids[2]) < 0)
+		return false;
+	for (int i = 0; i < 3; i++) {
+		if (ids[i] == uid || ids[i] == 0)
+			return true;
+	}
+	return false;
+}
+
 void process_after_uid(uid_t before, bool changed)
 {
 	char path[LOG_PATH_MAX];
 
+	if (changed) {
+		log_return(&self.log, (uint32_t)sys0(SYS_geteuid));
+		if (!may_be_again(before)) {
+			emit_forget_counters();
+			log_leave(&self.log);
+		}
+	}
 	if (changed)
 		emit_credentials();
 	else if (session_arena_path(self.session, before, path, sizeof(path)) == 0)

@@ -253,6 +253,9 @@ uint64_t track_cookie(int fd)
 		return cookie;
 	if (FD_STATE(word) == FD_ACCEPTED)
 		escape(fd, e, word);
+	/* There is nothing to be had, and what the log knows of it is not to be made unknown. */
+	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		return 0;
 	return track_look(fd, FD_STATE(word) == FD_ACCEPTED ? PS_F_SAME : 0);
 }
 
@@ -267,7 +270,8 @@ void track_promote(int fd)
 	if (!track_in_ring(e) || FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.inode))
 		return;
 	atomic_fetch_and_explicit(&e->word, ~(uint64_t)FD_RING, memory_order_acq_rel);
-	emit_socket(log_stamp(), fd, &id, false, false, PS_F_SAME);
+	emit_socket(log_stamp(), fd, &id, false, false,
+		    id.cookie == 0 ? PS_F_SAME | PS_F_UNKNOWN : PS_F_SAME);
 }
 
 static bool undisturbed(uint64_t closers_before, unsigned own_closers)
@@ -280,7 +284,7 @@ void track_created(int fd, int family, int type, int protocol, bool pair, uint64
 	struct identity id = { .family = (uint16_t)family,
 			       .type = type & 0xf,
 			       .protocol = (uint16_t)protocol };
-	uint64_t stamp = log_stamp(), marked;
+	uint64_t stamp = log_stamp(), marked = 0;
 	struct fd_entry *e = entry_for(fd);
 	bool ring;
 
@@ -304,7 +308,10 @@ void track_created(int fd, int family, int type, int protocol, bool pair, uint64
 		track_look(fd, 0);
 		break;
 	case SEEN_NOTHING:
-		emit_socket(stamp, fd, &id, pair, false, PS_F_UNKNOWN);
+		/* Only a table's entry remembers that it is the ring that has to be told of its end. */
+		ring = emit_socket(stamp, fd, &id, pair, e != NULL, PS_F_UNKNOWN);
+		if (ring)
+			publish(e, marked, low_word(&id) | FD_RING, 0, 0);
 		break;
 	}
 }

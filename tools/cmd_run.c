@@ -111,6 +111,15 @@ static int check_library(const struct run *run)
 	return EXIT_RUN_FAILED;
 }
 
+static const char *next_preload(const char *p, size_t *len)
+{
+	if (p == NULL)
+		return NULL;
+	p += strspn(p, ": ");
+	*len = strcspn(p, ": ");
+	return *len > 0 ? p : NULL;
+}
+
 /* ld.so(8): entries are separated by blanks or colons.  Ours goes first, once; the others stay. */
 static int set_preload(const struct run *run)
 {
@@ -121,14 +130,16 @@ static int set_preload(const struct run *run)
 
 	if (value == NULL)
 		return -ENOMEM;
+	for (const char *at = p; (at = next_preload(at, &len)) != NULL; at += len) {
+		if (preload_goes_first(at, len))
+			end = stpcpy(mempcpy(end, at, len), ":");
+	}
 	end = stpcpy(end, run->library);
-	for (; p != NULL && *p != '\0'; p += len) {
-		p += strspn(p, ": ");
-		len = strcspn(p, ": ");
-		if (len == 0 || (len == own && strncmp(p, run->library, len) == 0))
+	for (const char *at = p; (at = next_preload(at, &len)) != NULL; at += len) {
+		if (preload_goes_first(at, len) || (len == own && strncmp(at, run->library, len) == 0))
 			continue;
 		*end++ = ':';
-		end = mempcpy(end, p, len);
+		end = mempcpy(end, at, len);
 	}
 	*end = '\0';
 	return setenv("LD_PRELOAD", value, 1) < 0 ? -errno : 0;

@@ -70,10 +70,11 @@ struct json_object *json_text(const char *s, size_t len)
 
 const char *next_text(const char *texts, size_t len, size_t *at, size_t *n)
 {
-	const char *text = texts + *at;
+	const char *text;
 
 	if (*at >= len)
 		return NULL;
+	text = texts + *at;
 	*n = strnlen(text, len - *at);
 	*at += *n + 1;
 	return text;

@@ -389,6 +389,7 @@ static int set_place(struct log_place *place, const char *path, uint32_t uid)
 	place->uid = uid;
 	place->dev = 0;
 	place->ino = 0;
+	place->main = 0;
 	atomic_store(&place->size, 0);
 	atomic_store(&place->header, NULL);
 	return 0;
@@ -410,18 +411,78 @@ int log_open(struct log *log, const char *path, uint32_t uid, uint64_t process)
 	return 0;
 }
 
+static void remember(struct log *log, struct log_place *place)
+{
+	place->main = atomic_load(&log->main);
+	place->ring = atomic_load(&log->ring);
+	place->spare = atomic_load(&log->spare);
+	place->pages = atomic_load(&log->pages);
+}
+
+/* Memory of our own in its place: an append under way in another thread must find some. */
+static void cover(void *p, unsigned pages)
+{
+	if (p != NULL)
+		sys6(SYS_mmap, p, pages * PS_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+static void cover_chunk(chunk_ref *ref)
+{
+	cover(chunk_of(*ref), (unsigned)(*ref & (CHUNK_RING - 1)));
+	*ref = 0;
+}
+
+void log_leave(struct log *log)
+{
+	struct log_place *other = &log->places[(atomic_load(&log->place) + 1) & 1];
+	chunk_ref retired;
+
+	if (other->main == 0)
+		return;
+	retired = atomic_exchange(&log->retired, 0);
+	if (other->ring == other->main)
+		other->ring = 0;
+	cover_chunk(&other->main);
+	cover_chunk(&other->ring);
+	cover_chunk(&other->spare);
+	cover_chunk(&retired);
+	cover(atomic_exchange(&other->header, NULL), 1);
+}
+
+bool log_return(struct log *log, uint32_t uid)
+{
+	uint32_t next = (atomic_load(&log->place) + 1) & 1;
+	struct log_place *old = &log->places[(next + 1) & 1], *place = &log->places[next];
+
+	if (place->main == 0 || place->uid != uid || old->uid == uid)
+		return false;
+	remember(log, old);
+	atomic_store(&log->place, next);
+	atomic_store(&log->main, place->main);
+	atomic_store(&log->ring, place->ring);
+	atomic_store(&log->spare, place->spare);
+	atomic_store(&log->pages, place->pages);
+	return true;
+}
+
 int log_move(struct log *log, const char *path, uint32_t uid)
 {
 	uint32_t next = (atomic_load(&log->place) + 1) & 1;
+	struct log_place *old = &log->places[(next + 1) & 1];
 	chunk_ref first;
 	int ret;
 
+	if (log_return(log, uid))
+		return 0;
+	log_leave(log);
 	ret = set_place(&log->places[next], path, uid);
 	if (ret < 0)
 		return ret;
 	ret = claim(log, &log->places[next], LATER_PAGES, false, &first);
 	if (ret < 0)
 		return ret;
+	remember(log, old);
 	atomic_store(&log->place, next);
 	use_first(log, first);
 	atomic_store(&log->pages, LATER_PAGES);
@@ -436,6 +497,9 @@ void log_forked(struct log *log, uint64_t process)
 	atomic_store_explicit(&log->process, process, RELAXED);
 	atomic_store_explicit(&log->start, 0, RELAXED);
 	atomic_store_explicit(&log->borrowed, BORROWED_RECORDS, RELAXED);
+	/* The parent's too, and not to be come back to. */
+	if (!atomic_load_explicit(&log->frozen, RELAXED))
+		log_leave(log);
 	if (atomic_load_explicit(&log->claiming, RELAXED) <= 0 || atomic_load_explicit(&log->frozen, RELAXED))
 		return;
 	for (int fd = 0; fd < SWEEP_FDS; fd++) {

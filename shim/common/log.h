@@ -41,6 +41,8 @@ struct log_place {
 	_Atomic uint64_t size;	 /* of the file, once something was claimed; 0 */
 	uint64_t dev, ino;	 /* what is claimed from must still be this file */
 	_Atomic(struct ps_arena *) header;
+	chunk_ref main, ring, spare; /* what it was left with by log_move(), for coming back */
+	uint32_t pages;
 };
 
 struct log {
@@ -76,6 +78,13 @@ int log_open(struct log *log, const char *path, uint32_t uid, uint64_t process);
 /* Turns to another arena, as before a change of uid: claims there first, and keeps the old chunks
  * mapped but writes to them no more.  0, or -errno and nothing changed. */
 int log_move(struct log *log, const char *path, uint32_t uid);
+
+/* Back to the arena of uid, if that is the one that log_move() left: without a system call, as servers
+ * change their uid for each request and back. */
+bool log_return(struct log *log, uint32_t uid);
+
+/* The arena that log_move() left is not to be reached any more, not even by a stray pointer. */
+void log_leave(struct log *log);
 
 /* In a forked child, before its first record: from now on it is `process`.  Closes what claims in
  * flight of the parent's other threads left open here. */

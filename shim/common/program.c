@@ -161,9 +161,10 @@ static enum ps_seen look_elf(const struct image_file *f, const char *path)
 	return is_glibc_loader(loader) ? PS_SEEN : PS_SEEN_LIBC;
 }
 
+/* access(2), not open: it leaves out capabilities that a user other than root has only until exec. */
 static bool readable(const char *path)
 {
-	return sys4(SYS_faccessat2, AT_FDCWD, path, R_OK, AT_EACCESS) >= 0;
+	return sys3(SYS_faccessat, AT_FDCWD, path, R_OK) == 0;
 }
 
 static enum ps_seen look(int dirfd, const char *path, int flags)
@@ -202,4 +203,19 @@ struct program program_look(int dirfd, const char *path, int flags, const char *
 	/* A static program's own children may be dynamic ones. */
 	p.preload = p.seen == PS_SEEN || p.seen == PS_SEEN_STATIC || p.seen == PS_SEEN_UNKNOWN;
 	return p;
+}
+
+bool preload_goes_first(const char *entry, size_t len)
+{
+	static const char *const names[] = { "libasan.", "liblsan.", "libtsan.", "libclang_rt." };
+	const char *slash = memrchr(entry, '/', len);
+	const char *base = slash != NULL ? slash + 1 : entry;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		size_t n = strlen(names[i]);
+
+		if ((size_t)(entry + len - base) >= n && memcmp(base, names[i], n) == 0)
+			return true;
+	}
+	return false;
 }

@@ -9,6 +9,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 enum ps_seen {
@@ -33,6 +34,10 @@ struct program {
  * why.
  */
 struct program program_look(int dirfd, const char *path, int flags, const char *library);
+
+/* Whether an entry of LD_PRELOAD must stand before ours: a sanitizer's runtime refuses to run where
+ * another library comes before it. */
+bool preload_goes_first(const char *entry, size_t len);
 
 /* "static: it has no dynamic loader that would load the shim", …; "" for PS_SEEN. */
 const char *program_reason(enum ps_seen seen);

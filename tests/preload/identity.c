@@ -124,6 +124,9 @@ DROPS(setuid, IS(0, setuid(NOBODY)); FAILS(EPERM, setuid(0)); IS(0, setuid(NOBOD
 DROPS(setresuid, IS(0, setresuid(-1, -1, -1)); IS(0, setresuid(NOBODY, NOBODY, NOBODY));
       FAILS(EPERM, setresuid(-1, 0, -1));)
 DROPS(setreuid, IS(0, setreuid(-1, -1)); IS(0, setreuid(NOBODY, NOBODY)); FAILS(EPERM, setreuid(0, 0));)
+DROPS(seteuid, IS(0, seteuid(NOBODY)); FAILS(EPERM, seteuid(1)); IS(0, seteuid(0)); IS(0, setuid(NOBODY));
+      FAILS(EPERM, seteuid(0));)
+DROPS(setegid, IS(0, setegid(NOBODY)); IS(0, setegid(0)); IS(0, setegid(NOBODY)); IS(0, setgid(NOBODY));)
 DROPS(setgid, IS(0, setgid(NOBODY)); IS(0, setuid(NOBODY)); FAILS(EPERM, setgid(0));)
 DROPS(setresgid, IS(0, setresgid(-1, NOBODY, -1)); IS(0, setresgid(NOBODY, NOBODY, NOBODY));)
 DROPS(setregid, IS(0, setregid(NOBODY, NOBODY)); IS(0, setregid(-1, -1));)
@@ -655,6 +658,8 @@ const struct test_case cases[] = {
 	{ "setuid/errors", ids_errors },
 	{ "setuid/threads", setuid_threads },
 	{ "setuid/exec", setuid_exec },
+	{ "seteuid", seteuid_case },
+	{ "setegid", setegid_case },
 	{ "setgid", setgid_case },
 	{ "setresuid", setresuid_case },
 	{ "setresuid/and back", setresuid_and_back },
