@@ -13,6 +13,7 @@
 #include "common/text.h"
 #include "util.h"
 
+#define CLOCK_DRIFT_MAX INT64_C(1000000000)
 #define CHUNK_PAGES_MAX 64u /* more than any writer claims, even with pages of 64 KiB */
 
 struct chunk {
@@ -42,6 +43,8 @@ struct reader {
 	struct record *records;
 	size_t n_records, room;
 	uint64_t bad;
+	uint64_t first;	 /* when the oldest chunk was claimed, CLOCK_MONOTONIC; 0: none yet */
+	int64_t offset;	 /* CLOCK_REALTIME minus CLOCK_MONOTONIC then */
 	char *copies[2]; /* a chunk, as it was at the first look and at the second */
 };
 
@@ -202,6 +205,15 @@ static uint64_t next_data(const struct arena *a, uint64_t page, uint64_t end)
 	return (uint64_t)at / PS_PAGE > page ? (uint64_t)at / PS_PAGE : page;
 }
 
+/* The oldest chunk's clocks serve the whole session, so that a stamp is the same time at each look. */
+static void note_clocks(struct reader *r, const struct ps_chunk *head)
+{
+	if (r->first != 0 && r->first <= head->monotonic)
+		return;
+	r->first = head->monotonic;
+	r->offset = (int64_t)(head->realtime - head->monotonic);
+}
+
 /* Chunks are found by looking at every page that is none's yet; the header's cursor is not believed. */
 static int find_chunks(struct reader *r, struct arena *a)
 {
@@ -220,6 +232,7 @@ static int find_chunks(struct reader *r, struct arena *a)
 		if (pread(a->fd, &head, sizeof(head), (off_t)(page * PS_PAGE)) != sizeof(head))
 			break;
 		if (is_chunk(&head, end - page)) {
+			note_clocks(r, &head);
 			ret = add_chunk(a, page, &head, i);
 			if (ret < 0)
 				return ret;
@@ -444,5 +457,9 @@ uint64_t reader_created(const struct reader *r)
 
 int64_t reader_realtime_offset(const struct reader *r)
 {
-	return clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+	int64_t now = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+	int64_t drift = r->offset - now;
+
+	/* Unless the clock was set since, or somebody scribbled. */
+	return r->first != 0 && drift > -CLOCK_DRIFT_MAX && drift < CLOCK_DRIFT_MAX ? r->offset : now;
 }

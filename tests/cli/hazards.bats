@@ -114,6 +114,7 @@ on_small_tmpfs() {
 
 # Remedy: a page is populated before it is touched (else SIGBUS); no chunk is no record, and no more.
 @test "the disk is full: a program that joins goes on, and that it did not fit is counted" {
+	unshare -m true 2>"$DIR/null" || skip "needs a mount namespace"
 	need_root
 	on_small_tmpfs <<-'END'
 		"$portshim" run -o small/s -- true
@@ -135,6 +136,7 @@ on_small_tmpfs() {
 
 # Remedy: the same, for a program that has chunks and finds no more: counted drops, with back-off.
 @test "the disk fills up while a program runs, and is freed again" {
+	unshare -m true 2>"$DIR/null" || skip "needs a mount namespace"
 	need_root
 	on_small_tmpfs <<-'END'
 		is_ready() {
@@ -323,6 +325,7 @@ on_small_tmpfs() {
 
 # Remedy: ids of our own, and (pid, start) always together.
 @test "three processes of one and the same pid" {
+	unshare -m true 2>"$DIR/null" || skip "needs a mount namespace"
 	need_root
 	# A background job's stdin would be /dev/null.
 	# shellcheck disable=SC2016 # the inner shell's
