@@ -569,6 +569,11 @@ static chunk_ref next_chunk(struct log *log, _Atomic chunk_ref *lane, chunk_ref 
 	chunk_ref next = 0, none = 0;
 	unsigned pages = atomic_load(&log->pages);
 
+	/* The parent's is full: a child that is about to exec needs a small one, not the parent's next size. */
+	if (atomic_load(&log->borrowed) > 0) {
+		atomic_store(&log->borrowed, 1);
+		stop_borrowing(log);
+	}
 	if (atomic_load(lane) != full)
 		return atomic_load(lane);
 	if (!ring)
