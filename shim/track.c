@@ -4,135 +4,11 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "common/sys.h"
-#include "emit.h"
-
-#define STOCK_FDS_MAX (1u << 20)
-#define POLL_FDS 64u
-
-/* Entries to read and to write; none for a vfork child, whose table is its parent's. */
-static struct fd_entry *entry_of(int fd)
-{
-	return thread.vfork_child != 0 ? NULL : fdtab_find(fd);
-}
-
-static struct fd_entry *entry_for(int fd)
-{
-	return thread.vfork_child != 0
-		       ? NULL
-		       : fdtab_entry(fd, !atomic_load_explicit(&self.quiet, memory_order_relaxed));
-}
-
-/* Raises the generation and says MAYBE; returns the word before, and the new one in *marked. */
-static uint64_t mark(struct fd_entry *e, uint64_t *marked)
-{
-	uint64_t before = fd_word(e);
-
-	do {
-		*marked = fd_word_next(before, FD_MAYBE);
-	} while (!atomic_compare_exchange_weak(&e->word, &before, *marked));
-	return before;
-}
-
-/* Fails, rightly, if the word is no longer `from`: whoever changed it knows better. */
-static bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint64_t cookie, uint64_t inode)
-{
-	uint64_t word = fd_word_next(from, low);
-
-	atomic_store_explicit(&e->cookie, cookie, memory_order_relaxed);
-	atomic_store_explicit(&e->inode, inode, memory_order_relaxed);
-	atomic_store_explicit(&e->check, fd_check(word, cookie, inode), memory_order_relaxed);
-	if (low & FD_RING)
-		atomic_store_explicit(&e->ring_of, process_id(), memory_order_relaxed);
-	return atomic_compare_exchange_strong(&e->word, &from, word);
-}
-
-/* The identity that belongs to a word with FD_SOCKET or FD_ACCEPTED. */
-static bool identity_at(const struct fd_entry *e, uint64_t word, uint64_t *cookie, uint64_t *inode)
-{
-	*cookie = atomic_load_explicit(&e->cookie, memory_order_relaxed);
-	*inode = atomic_load_explicit(&e->inode, memory_order_relaxed);
-	return atomic_load_explicit(&e->check, memory_order_relaxed) == fd_check(word, *cookie, *inode) &&
-	       fd_word(e) == word;
-}
-
-/* What the kernel says of a descriptor. */
-enum seen { SEEN_NO_SOCKET, SEEN_SOCKET, SEEN_NOTHING };
-
-static int get_option(int fd, int name, void *value, socklen_t len)
-{
-	return (int)sys5(SYS_getsockopt, fd, SOL_SOCKET, name, value, &len);
-}
-
-static int int_option(int fd, int name)
-{
-	int value = 0;
-
-	return get_option(fd, name, &value, sizeof(value)) < 0 ? 0 : value;
-}
-
-static uint64_t inode_of(int fd)
-{
-	struct stat st;
-
-	return sys2(SYS_fstat, fd, &st) < 0 ? 0 : st.st_ino;
-}
-
-/* socket(7): SO_COOKIE names a socket for as long as the machine runs. */
-static enum seen see_cookie(int fd, uint64_t *cookie)
-{
-	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
-		return SEEN_NOTHING;
-	return get_option(fd, SO_COOKIE, cookie, sizeof(*cookie)) < 0 ? SEEN_NO_SOCKET : SEEN_SOCKET;
-}
-
-/*
- * What is asked in turn is of one socket only if fd was not replaced meanwhile: the cookie tells.  It
- * need not be asked again where nobody can have done that.
- */
-static bool same_still(int fd, uint64_t cookie, uint64_t closers)
-{
-	uint64_t again;
-
-	if (IN_FLIGHT(closers) == 0 && track_read(&self.closers) == closers)
-		return true;
-	return see_cookie(fd, &again) == SEEN_SOCKET && again == cookie;
-}
-
-static enum seen see(int fd, struct identity *out)
-{
-	uint64_t closers;
-	enum seen seen;
-
-	/* Bounded: whoever replaces it each time looks after us. */
-	for (int tries = 0; tries < 8; tries++) {
-		closers = track_read(&self.closers);
-		seen = see_cookie(fd, &out->cookie);
-		if (seen != SEEN_SOCKET)
-			return seen;
-		out->inode = inode_of(fd);
-		out->family = (uint16_t)int_option(fd, SO_DOMAIN);
-		out->type = (uint16_t)int_option(fd, SO_TYPE);
-		out->protocol = (uint16_t)int_option(fd, SO_PROTOCOL);
-		out->listening = int_option(fd, SO_ACCEPTCONN) != 0;
-		if (same_still(fd, out->cookie, closers))
-			return SEEN_SOCKET;
-	}
-	out->inode = 0;
-	return SEEN_SOCKET;
-}
-
-static uint64_t low_word(const struct identity *id)
-{
-	return FD_SOCKET | FD_KIND(id->family, id->type, id->protocol) | (id->listening ? FD_LISTEN : 0);
-}
+#include "see.h"
+#include "track_private.h"
 
 static bool is_name(const struct sockaddr_storage *addr, socklen_t len)
 {
@@ -170,7 +46,7 @@ static void set_flag(int fd, uint64_t flag)
 		atomic_fetch_or_explicit(&e->word, flag, memory_order_acq_rel);
 }
 
-static void tell_names(int fd, uint64_t cookie)
+void track_tell_names(int fd, uint64_t cookie)
 {
 	if (tell_name(fd, cookie, PS_LOCAL))
 		set_flag(fd, FD_BOUND);
@@ -204,7 +80,7 @@ uint64_t track_look(int fd, uint32_t flags)
 			publish(e, marked, low_word(&id) | (known == id.cookie ? before & FD_BOUND : 0),
 				id.cookie, id.inode);
 		if (known != id.cookie || !(before & FD_BOUND))
-			tell_names(fd, id.cookie);
+			track_tell_names(fd, id.cookie);
 		return id.cookie;
 	}
 	if (seen == SEEN_NO_SOCKET && e != NULL)
@@ -292,10 +168,10 @@ void track_created(int fd, int family, int type, int protocol, bool pair, uint64
 		mark(e, &marked);
 	switch (see_cookie(fd, &id.cookie)) {
 	case SEEN_SOCKET:
-		id.inode = inode_of(fd);
+		id.inode = see_inode(fd);
 		if (!undisturbed(closers, 0) &&
-		    (int_option(fd, SO_DOMAIN) != family || int_option(fd, SO_TYPE) != id.type ||
-		     !same_still(fd, id.cookie, closers))) {
+		    (see_option(fd, SO_DOMAIN) != family || see_option(fd, SO_TYPE) != id.type ||
+		     !see_still(fd, id.cookie, closers))) {
 			track_look(fd, 0);
 			return;
 		}
@@ -475,127 +351,12 @@ void track_closed_range(unsigned first, unsigned last, bool failed)
 	}
 }
 
-/*
- * How many descriptors are open: st_size of /proc/self/fd since Linux 6.2, found without a
- * descriptor and so at EMFILE too.  0 if that is not to be had.
- */
-static unsigned open_fds(void)
-{
-	struct stat st;
-
-	return sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/fd", &st, 0) < 0 ? 0 : (unsigned)st.st_size;
-}
-
-/* No descriptor is above the hard limit, unless that was lowered later. */
-static unsigned fd_limit(void)
-{
-	struct rlimit lim;
-
-	if (sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) < 0 || lim.rlim_max > STOCK_FDS_MAX)
-		return STOCK_FDS_MAX;
-	return (unsigned)lim.rlim_max;
-}
-
-/*
- * The table's entry of an fd as the kernel has it; true if that is a socket.  Other threads may be at
- * it: as in track_look(), the word is marked before the kernel is asked.  exact: the table was right
- * so far, though the log is not.
- */
-static bool take_one(unsigned fd, bool is_open, bool exact)
-{
-	struct identity id = { 0 };
-	struct fd_entry *e = fdtab_entry((int)fd, is_open);
-	uint64_t word = fd_word(e), listener, accepted = 0, marked;
-
-	if (e == NULL || (!is_open && FD_STATE(word) == FD_NONE))
-		return false;
-	if (!exact || FD_STATE(word) != FD_ACCEPTED || !identity_at(e, word, &listener, &accepted))
-		accepted = 0;
-	mark(e, &marked);
-	if (see((int)fd, &id) != SEEN_SOCKET) {
-		publish(e, marked, FD_NONE, 0, 0);
-		return false;
-	}
-	atomic_store_explicit(&e->accepted, accepted, memory_order_relaxed);
-	publish(e, marked, low_word(&id), id.cookie, id.inode);
-	return true;
-}
-
-/* poll(2) names what is closed, many at a time, and adds no waiter where it need not wait.  It takes
- * a descriptor made by O_PATH for closed. */
-static void find_open(unsigned from, bool open[static POLL_FDS])
-{
-	struct pollfd fds[POLL_FDS];
-	struct timespec at_once = { 0 };
-
-	for (unsigned i = 0; i < POLL_FDS; i++)
-		fds[i] = (struct pollfd){ .fd = (int)(from + i) };
-	if (sys5(SYS_ppoll, fds, POLL_FDS, &at_once, NULL, 0) < 0)
-		memset(fds, 0, sizeof(fds));
-	for (unsigned i = 0; i < POLL_FDS; i++)
-		open[i] = !(fds[i].revents & POLLNVAL);
-}
-
-/*
- * Writes the table anew; returns how many sockets there are.  Stops when all open descriptors were
- * seen; those that poll does not see are no sockets, but where they keep the count from being reached
- * every number up to the limit has been asked for.
- */
-static unsigned take_stock(bool exact)
-{
-	unsigned open = open_fds(), limit = fd_limit(), sockets = 0, seen = 0, fd = 0;
-
-	while (fd < limit && (open == 0 || seen < open)) {
-		bool is[POLL_FDS];
-
-		find_open(fd, is);
-		for (unsigned i = 0; i < POLL_FDS; i++, fd++) {
-			sockets += take_one(fd, is[i], exact);
-			seen += is[i];
-		}
-	}
-	for (; fd < fdtab_end(); fd++)
-		take_one(fd, false, exact);
-	return sockets;
-}
-
-int track_find_unknown(void)
-{
-	unsigned open = open_fds(), limit = fd_limit(), seen = 0;
-
-	if (thread.vfork_child != 0 || atomic_load(&self.quiet))
-		return -1;
-	for (unsigned from = 0; from < limit && (open == 0 || seen < open); from += POLL_FDS) {
-		bool is[POLL_FDS];
-
-		find_open(from, is);
-		for (unsigned fd = from; fd < from + POLL_FDS; fd++) {
-			uint64_t cookie;
-
-			seen += is[fd - from];
-			if (is[fd - from] && FD_STATE(fd_word(fdtab_find((int)fd))) == FD_NONE &&
-			    see_cookie((int)fd, &cookie) == SEEN_SOCKET && track_look((int)fd, 0) != 0)
-				return (int)fd;
-		}
-	}
-	return -1;
-}
-
 void track_standard_replaced(void)
 {
 	for (int fd = 0; fd <= 2; fd++) {
 		if (FD_STATE(fd_word(entry_of(fd))) != FD_NONE)
 			track_look(fd, 0);
 	}
-}
-
-/* Telling it may itself lose records and find room again: once is enough. */
-static _Atomic bool stock_under_way;
-
-void track_forked(void)
-{
-	/* Another thread of the parent's may have been at it. */
-	atomic_store(&stock_under_way, false);
 }
 
 void track_libc_closed(void)
@@ -610,28 +371,4 @@ void track_escape_all(void)
 		if (FD_STATE(fd_word(entry_of((int)fd))) == FD_ACCEPTED)
 			track_cookie((int)fd);
 	}
-}
-
-void track_stock(uint32_t why, bool exact)
-{
-	uint64_t stamp = log_stamp();
-
-	if (thread.vfork_child != 0 || atomic_load(&self.quiet) || atomic_exchange(&stock_under_way, true))
-		return;
-	emit_stock(stamp, why, take_stock(exact));
-	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
-		struct fd_entry *e = fdtab_find((int)fd);
-		uint64_t word = fd_word(e);
-		struct identity id = { .family = FD_FAMILY(word),
-				       .type = FD_TYPE(word),
-				       .protocol = FD_PROTOCOL(word),
-				       .listening = (word & FD_LISTEN) != 0 };
-
-		if (FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.inode))
-			continue;
-		id.accepted = atomic_load_explicit(&e->accepted, memory_order_relaxed);
-		emit_set(stamp, (int)fd, &id, PS_F_STOCK);
-		tell_names((int)fd, id.cookie);
-	}
-	atomic_store(&stock_under_way, false);
 }

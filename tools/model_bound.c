@@ -103,20 +103,6 @@ int bound_update(struct model *m, struct socket *s)
 	return 0;
 }
 
-/* An address of either family as IPv6, IPv4 mapped into it. */
-static struct in6_addr as_ipv6(const struct endpoint *ep)
-{
-	struct in6_addr ip = { 0 };
-
-	if (ep->family == AF_INET6) {
-		memcpy(&ip, ep->ip, sizeof(ip));
-		return ip;
-	}
-	ip.s6_addr[10] = ip.s6_addr[11] = 0xff;
-	memcpy(ip.s6_addr + 12, ep->ip, 4);
-	return ip;
-}
-
 /* 0.0.0.0, or what is mapped from it. */
 static bool any_ipv4(const struct in6_addr *ip)
 {
@@ -134,8 +120,8 @@ static bool overlap(const struct endpoint *a, bool a_v6only, const struct endpoi
 		return a->family == b->family && a->port == b->port && memcmp(a->name, b->name, a->port) == 0;
 	if (a->port != b->port)
 		return false;
-	x = as_ipv6(a);
-	y = as_ipv6(b);
+	x = endpoint_as_ipv6(a);
+	y = endpoint_as_ipv6(b);
 	x4 = IN6_IS_ADDR_V4MAPPED(&x);
 	y4 = IN6_IS_ADDR_V4MAPPED(&y);
 	if (memcmp(&x, &y, sizeof(x)) == 0)

@@ -132,20 +132,6 @@ void verify_free(struct verify *v)
 
 /* Names. */
 
-/* Of either family as IPv6, IPv4 mapped into it: a dual-stack socket shows it so. */
-static struct in6_addr as_ipv6(const struct endpoint *ep)
-{
-	struct in6_addr ip = { 0 };
-
-	if (ep->family == AF_INET6) {
-		memcpy(&ip, ep->ip, sizeof(ip));
-		return ip;
-	}
-	ip.s6_addr[10] = ip.s6_addr[11] = 0xff;
-	memcpy(ip.s6_addr + 12, ep->ip, 4);
-	return ip;
-}
-
 static bool is_ip(const struct endpoint *ep)
 {
 	return ep->family == AF_INET || ep->family == AF_INET6;
@@ -158,8 +144,8 @@ static bool same_ip(const struct endpoint *a, const struct endpoint *b)
 
 	if (a->port != b->port)
 		return false;
-	x = as_ipv6(a);
-	y = as_ipv6(b);
+	x = endpoint_as_ipv6(a);
+	y = endpoint_as_ipv6(b);
 	return memcmp(&x, &y, sizeof(x)) == 0;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "endpoint.h"
 
-#include <netinet/in.h>
 #include <string.h>
 
 #include "text.h"
@@ -101,6 +100,19 @@ void addr_unpack(const struct ps_addr *addr, const char *tail, size_t tail_len, 
 		break;
 	}
 	*out = ep;
+}
+
+struct in6_addr endpoint_as_ipv6(const struct endpoint *ep)
+{
+	struct in6_addr ip = { 0 };
+
+	if (ep->family == AF_INET6) {
+		memcpy(&ip, ep->ip, sizeof(ip));
+		return ip;
+	}
+	ip.s6_addr[10] = ip.s6_addr[11] = 0xff;
+	memcpy(ip.s6_addr + 12, ep->ip, 4);
+	return ip;
 }
 
 static void add_ipv4(struct text *t, const uint8_t *ip)

@@ -7,6 +7,7 @@
  * Pure functions on the caller's memory; async-signal-safe.
  */
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -32,6 +33,9 @@ struct endpoint {
 size_t addr_pack(const struct sockaddr *sa, socklen_t len, struct ps_addr *out, char *tail);
 
 void addr_unpack(const struct ps_addr *addr, const char *tail, size_t tail_len, struct endpoint *out);
+
+/* An IP address of either family as IPv6, IPv4 mapped into it as a dual-stack socket shows it. */
+struct in6_addr endpoint_as_ipv6(const struct endpoint *ep);
 
 /* "127.0.0.1:80", "[::1%3]:80", "/run/x.sock", "@name", "" for none.  Bytes of a UNIX name are
  * copied as they are, but NULs inside an abstract one are written '@', as ss(8) does. */

@@ -3,12 +3,11 @@
 #define PORTSHIM_LOG_H
 
 /*
- * The writing half of the arena: claim a chunk, append a record.
+ * The writing half of the arena: which chunk a record goes to, and what comes after it.
  *
  * Invariants.  A chunk belongs to the process that claimed it and to the children it forks, until
  * they claim their own.  Mapped chunks are never unmapped: a signal handler or another thread may be
- * in the middle of an append.  A page is populated before it is first touched, so that a full disk
- * is an error code and never SIGBUS.  Nothing here grows, truncates or unlinks a file.
+ * in the middle of an append.
  *
  * All functions are thread-safe and async-signal-safe, take no lock and call no libc function but
  * clock_gettime(2) and mem*(3).  Only claiming makes system calls.
@@ -20,30 +19,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "portshim/event.h"
-
-#define LOG_PATH_MAX 512
+#include "claim.h"
 
 /* What appending came to. */
 enum log_result { LOG_OK, LOG_DROPPED, LOG_RECOVERED };
-
-/*
- * A mapped chunk: its address, with its size in pages and whether it is a ring in the low bits.  The
- * size is kept here because what stands in the chunk itself may have been scribbled over.  0: none.
- */
-typedef uintptr_t chunk_ref;
-#define CHUNK_RING 0x800u
-
-/* An arena as a process has it. */
-struct log_place {
-	char path[LOG_PATH_MAX]; /* absolute */
-	uint32_t uid;		 /* whose it must be */
-	_Atomic uint64_t size;	 /* of the file, once something was claimed; 0 */
-	uint64_t dev, ino;	 /* what is claimed from must still be this file */
-	_Atomic(struct ps_arena *) header;
-	chunk_ref main, ring, spare; /* what it was left with by log_move(), for coming back */
-	uint32_t pages;
-};
 
 struct log {
 	_Atomic uint32_t place;
@@ -67,9 +46,6 @@ struct log {
 
 	struct log_place places[2]; /* the present one, and the next while log_move() is at work */
 };
-
-/* CLOCK_MONOTONIC in ns, by the vDSO. */
-uint64_t log_stamp(void);
 
 /* Opens the arena at path, which must be a private file of uid, and claims the first chunk.  0 or
  * -errno: ENOENT, EACCES, EPERM (not such a file), EPROTO (another version), ENOSPC, ENAMETOOLONG … */
@@ -105,9 +81,6 @@ enum log_result log_append(struct log *log, struct ps_event *ev, const void *tai
 /* Whether the record at that place will be overwritten some day: not while ring records still go to the
  * first chunk, which is kept. */
 bool log_in_ring(const struct log *log, const struct ps_event *place);
-
-/* The append alone, to one chunk: NULL if it is full (a ring never is).  For log.c and its tests. */
-struct ps_event *chunk_append(chunk_ref chunk, const struct ps_event *ev, const void *tail, size_t tail_len);
 
 /* Field 22 of /proc/self/stat, or 0. */
 uint64_t log_own_start(void);

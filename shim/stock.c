@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking stock: the whole table as the kernel has it, at the start of an image and after a doubt. */
+
+#include <poll.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/sys.h"
+#include "see.h"
+#include "track_private.h"
+
+#define STOCK_FDS_MAX (1u << 20)
+#define POLL_FDS 64u
+
+/*
+ * How many descriptors are open: st_size of /proc/self/fd since Linux 6.2, found without a
+ * descriptor and so at EMFILE too.  0 if that is not to be had.
+ */
+static unsigned open_fds(void)
+{
+	struct stat st;
+
+	return sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/fd", &st, 0) < 0 ? 0 : (unsigned)st.st_size;
+}
+
+/* No descriptor is above the hard limit, unless that was lowered later. */
+static unsigned fd_limit(void)
+{
+	struct rlimit lim;
+
+	if (sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim) < 0 || lim.rlim_max > STOCK_FDS_MAX)
+		return STOCK_FDS_MAX;
+	return (unsigned)lim.rlim_max;
+}
+
+/*
+ * The table's entry of an fd as the kernel has it; true if that is a socket.  Other threads may be at
+ * it: as in track_look(), the word is marked before the kernel is asked.  exact: the table was right
+ * so far, though the log is not.
+ */
+static bool take_one(unsigned fd, bool is_open, bool exact)
+{
+	struct identity id = { 0 };
+	struct fd_entry *e = fdtab_entry((int)fd, is_open);
+	uint64_t word = fd_word(e), listener, accepted = 0, marked;
+
+	if (e == NULL || (!is_open && FD_STATE(word) == FD_NONE))
+		return false;
+	if (!exact || FD_STATE(word) != FD_ACCEPTED || !identity_at(e, word, &listener, &accepted))
+		accepted = 0;
+	mark(e, &marked);
+	if (see((int)fd, &id) != SEEN_SOCKET) {
+		publish(e, marked, FD_NONE, 0, 0);
+		return false;
+	}
+	atomic_store_explicit(&e->accepted, accepted, memory_order_relaxed);
+	publish(e, marked, low_word(&id), id.cookie, id.inode);
+	return true;
+}
+
+/* poll(2) names what is closed, many at a time, and adds no waiter where it need not wait.  It takes
+ * a descriptor made by O_PATH for closed. */
+static void find_open(unsigned from, bool open[static POLL_FDS])
+{
+	struct pollfd fds[POLL_FDS];
+	struct timespec at_once = { 0 };
+
+	for (unsigned i = 0; i < POLL_FDS; i++)
+		fds[i] = (struct pollfd){ .fd = (int)(from + i) };
+	if (sys5(SYS_ppoll, fds, POLL_FDS, &at_once, NULL, 0) < 0)
+		memset(fds, 0, sizeof(fds));
+	for (unsigned i = 0; i < POLL_FDS; i++)
+		open[i] = !(fds[i].revents & POLLNVAL);
+}
+
+/*
+ * Writes the table anew; returns how many sockets there are.  Stops when all open descriptors were
+ * seen; those that poll does not see are no sockets, but where they keep the count from being reached
+ * every number up to the limit has been asked for.
+ */
+static unsigned take_stock(bool exact)
+{
+	unsigned open = open_fds(), limit = fd_limit(), sockets = 0, seen = 0, fd = 0;
+
+	while (fd < limit && (open == 0 || seen < open)) {
+		bool is[POLL_FDS];
+
+		find_open(fd, is);
+		for (unsigned i = 0; i < POLL_FDS; i++, fd++) {
+			sockets += take_one(fd, is[i], exact);
+			seen += is[i];
+		}
+	}
+	for (; fd < fdtab_end(); fd++)
+		take_one(fd, false, exact);
+	return sockets;
+}
+
+int track_find_unknown(void)
+{
+	unsigned open = open_fds(), limit = fd_limit(), seen = 0;
+
+	if (thread.vfork_child != 0 || atomic_load(&self.quiet))
+		return -1;
+	for (unsigned from = 0; from < limit && (open == 0 || seen < open); from += POLL_FDS) {
+		bool is[POLL_FDS];
+
+		find_open(from, is);
+		for (unsigned fd = from; fd < from + POLL_FDS; fd++) {
+			uint64_t cookie;
+
+			seen += is[fd - from];
+			if (is[fd - from] && FD_STATE(fd_word(fdtab_find((int)fd))) == FD_NONE &&
+			    see_cookie((int)fd, &cookie) == SEEN_SOCKET && track_look((int)fd, 0) != 0)
+				return (int)fd;
+		}
+	}
+	return -1;
+}
+
+/* Telling it may itself lose records and find room again: once is enough. */
+static _Atomic bool stock_under_way;
+
+void track_forked(void)
+{
+	/* Another thread of the parent's may have been at it. */
+	atomic_store(&stock_under_way, false);
+}
+
+void track_stock(uint32_t why, bool exact)
+{
+	uint64_t stamp = log_stamp();
+
+	if (thread.vfork_child != 0 || atomic_load(&self.quiet) || atomic_exchange(&stock_under_way, true))
+		return;
+	emit_stock(stamp, why, take_stock(exact));
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		struct fd_entry *e = fdtab_find((int)fd);
+		uint64_t word = fd_word(e);
+		struct identity id = { .family = FD_FAMILY(word),
+				       .type = FD_TYPE(word),
+				       .protocol = FD_PROTOCOL(word),
+				       .listening = (word & FD_LISTEN) != 0 };
+
+		if (FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.inode))
+			continue;
+		id.accepted = atomic_load_explicit(&e->accepted, memory_order_relaxed);
+		emit_set(stamp, (int)fd, &id, PS_F_STOCK);
+		track_tell_names((int)fd, id.cookie);
+	}
+	atomic_store(&stock_under_way, false);
+}
