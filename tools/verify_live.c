@@ -5,8 +5,6 @@
 #define HASH_FUNCTION(key, len, value) HASH_FNV(key, len, value)
 #include "verify_live.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,23 +12,14 @@
 
 #include "common/program.h"
 #include "util.h"
+#include "verify_notes.h"
+#include "verify_procs.h"
 #include "view.h"
 
-#define NS_PER_S 1000000000ll
-#define CONFIRM_NS NS_PER_S /* how long a difference must stay as it is */
-#define CONFIRM_LOOKS 10    /* and how often it must be seen */
+#define CONFIRM_LOOKS 10 /* and how often it must be seen */
 #define LOOKS_MAX 60
 #define LOOKS_FOR_NEW 3 /* processes that appear later are left to the next verify */
 #define WAIT_MAX_NS (50 * 1000000l)
-
-/* What the records say of a process and the model does not keep. */
-struct note {
-	uint64_t id;
-	uint64_t exec;	   /* stamp of the last exec of a program that was to report */
-	uint64_t answered; /* stamp of the last START, or that exec failed */
-	bool lapped;	   /* its ring has overwritten records */
-	UT_hash_handle hh;
-};
 
 /* A recorded process that is being compared; by id, since the model may be made anew. */
 struct target {
@@ -57,17 +46,6 @@ struct suspects {
 	size_t n, room;
 };
 
-struct proc {
-	pid_t pid, ppid;
-	uint64_t start;
-	bool dead, recorded, unseen;
-};
-
-struct procs {
-	struct proc *list; /* ascending by pid */
-	size_t n, room;
-};
-
 struct live {
 	struct recording *r;
 	const char *dir;
@@ -83,73 +61,7 @@ struct live {
 	size_t fresh_room;
 };
 
-static int64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts = { 0 };
-
-	(void)clock_gettime(clock, &ts);
-	return ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
-
 /* Reading on. */
-
-static struct note *note_make(struct live *l, uint64_t id)
-{
-	struct note *n;
-
-	HASH_FIND(hh, l->notes, &id, sizeof(id), n);
-	if (n != NULL)
-		return n;
-	n = calloc(1, sizeof(*n));
-	if (n == NULL)
-		return NULL;
-	n->id = id;
-	HASH_ADD(hh, l->notes, id, sizeof(n->id), n);
-	if (n->hh.tbl != NULL)
-		return n;
-	free(n);
-	return NULL;
-}
-
-static int note_record(struct live *l, const struct ps_event *ev)
-{
-	bool exec = ev->kind == PS_EXEC && (ev->exec.seen == PS_SEEN || ev->exec.seen == PS_SEEN_UNKNOWN);
-	bool answer = ev->kind == PS_START || ev->kind == PS_EXEC_FAILED;
-	bool lapped = ev->commit >> 2 != 0; /* PS_COMMIT(): only a ring has a second lap */
-	struct note *n;
-
-	if (!exec && !answer && !lapped)
-		return 0;
-	n = note_make(l, ev->process);
-	if (n == NULL)
-		return -ENOMEM;
-	if (exec && n->exec < ev->stamp)
-		n->exec = ev->stamp;
-	if (answer && n->answered < ev->stamp)
-		n->answered = ev->stamp;
-	n->lapped = n->lapped || lapped;
-	return 0;
-}
-
-static void free_notes(struct live *l)
-{
-	struct note *n = l->notes, *next;
-
-	HASH_CLEAR(hh, l->notes);
-	for (; n != NULL; n = next) {
-		next = n->hh.next;
-		free(n);
-	}
-}
-
-static int note_all(struct live *l, const struct record *records, size_t n)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < n && err == 0; i++)
-		err = note_record(l, &records[i].ev);
-	return err;
-}
 
 static uint64_t overwritten(const struct recording *r)
 {
@@ -173,11 +85,11 @@ static int begin_reading(struct live *l)
 	if (taken == NULL)
 		return -ENOMEM;
 	l->taken = taken;
-	free_notes(l);
+	notes_free(&l->notes);
 	for (size_t i = 0; i < l->r->n_readers && err == 0; i++) {
 		const struct record *records = reader_records(l->r->readers[i], &taken[i]);
 
-		err = note_all(l, records, taken[i]);
+		err = notes_add(&l->notes, records, taken[i]);
 	}
 	l->overwritten = overwritten(l->r);
 	return err;
@@ -232,7 +144,7 @@ static int read_on(struct live *l)
 	if (err < 0)
 		return err;
 	if (overwritten(l->r) == l->overwritten) {
-		err = note_all(l, l->fresh, n);
+		err = notes_add(&l->notes, l->fresh, n);
 		if (err == 0)
 			err = model_add(l->r->model, l->fresh, n);
 		return err < 0 ? err : model_settle(l->r->model, false);
@@ -247,9 +159,8 @@ static int read_on(struct live *l)
 static bool lapped(struct live *l, const struct process *p)
 {
 	for (; p != NULL; p = p->parent) {
-		struct note *n;
+		const struct note *n = notes_find(l->notes, p->id);
 
-		HASH_FIND(hh, l->notes, &p->id, sizeof(p->id), n);
 		if (n != NULL && n->lapped)
 			return true;
 	}
@@ -259,9 +170,8 @@ static bool lapped(struct live *l, const struct process *p)
 /* An exec that has not been answered: since when, or 0. */
 static uint64_t unanswered(struct live *l, const struct process *p)
 {
-	struct note *n;
+	const struct note *n = notes_find(l->notes, p->id);
 
-	HASH_FIND(hh, l->notes, &p->id, sizeof(p->id), n);
 	return n != NULL && n->exec > n->answered ? n->exec : 0;
 }
 
@@ -396,7 +306,7 @@ static int compare_target(struct live *l, struct verify *v, struct target *t)
 		return 0;
 	exec = unanswered(l, p);
 	if (exec != 0) { /* being replaced; in a while it will have reported, or never will */
-		t->again = clock_ns(CLOCK_MONOTONIC) - (int64_t)exec < CONFIRM_NS;
+		t->again = verify_clock(CLOCK_MONOTONIC) - (int64_t)exec < CONFIRM_NS;
 		return 0;
 	}
 	err = net_of(l, t->pid, &net);
@@ -423,7 +333,7 @@ static void call_contenders(struct live *l, const struct verify *v)
 static int remember(struct live *l, const struct verify *v)
 {
 	struct suspects old = l->suspects;
-	int64_t now = clock_ns(CLOCK_MONOTONIC);
+	int64_t now = verify_clock(CLOCK_MONOTONIC);
 
 	l->suspects = (struct suspects){ 0 };
 	for (size_t i = 0; i < v->n; i++) {
@@ -449,7 +359,7 @@ static int remember(struct live *l, const struct verify *v)
 
 static bool confirmed(const struct suspect *s)
 {
-	return s->looks >= CONFIRM_LOOKS && clock_ns(CLOCK_MONOTONIC) - s->first >= CONFIRM_NS;
+	return s->looks >= CONFIRM_LOOKS && verify_clock(CLOCK_MONOTONIC) - s->first >= CONFIRM_NS;
 }
 
 static int compare_all(struct live *l)
@@ -468,126 +378,6 @@ static int compare_all(struct live *l)
 	return remember(l, &v);
 }
 
-/* Processes that no record tells of. */
-
-static int by_pid(const void *a, const void *b)
-{
-	const struct proc *x = a, *y = b;
-
-	return x->pid < y->pid ? -1 : x->pid > y->pid;
-}
-
-static struct proc *proc_find(const struct procs *l, pid_t pid)
-{
-	struct proc key = { .pid = pid };
-
-	return l->n > 0 ? bsearch(&key, l->list, l->n, sizeof(key), by_pid) : NULL;
-}
-
-static int add_proc(struct procs *l, pid_t pid)
-{
-	struct kernel_process k;
-	struct proc *list;
-
-	if (kernel_process(pid, &k) < 0)
-		return 0;
-	list = array_room(l->list, &l->room, l->n + 1, sizeof(*list));
-	if (list == NULL)
-		return -ENOMEM;
-	l->list = list;
-	list[l->n++] = (struct proc){
-		.pid = pid, .ppid = k.ppid, .start = k.start, .dead = kernel_process_dead(&k) != 0
-	};
-	return 0;
-}
-
-static int read_procs(struct procs *l)
-{
-	CLEANUP_DIR DIR *dir = opendir("/proc");
-	struct dirent *d;
-	int err = 0;
-
-	l->n = 0;
-	if (dir == NULL)
-		return -errno;
-	while (err == 0 && (d = readdir(dir)) != NULL) {
-		if (isdigit((unsigned char)d->d_name[0]))
-			err = add_proc(l, (pid_t)strtol(d->d_name, NULL, 10));
-	}
-	if (l->n > 1)
-		qsort(l->list, l->n, sizeof(*l->list), by_pid);
-	return err;
-}
-
-/* Below a recorded process, through others that have no record either. */
-static bool below_recorded(const struct procs *l, const struct proc *p)
-{
-	for (size_t i = 0; i < l->n && p != NULL; i++) { /* what was read while it changed may have loops */
-		p = proc_find(l, p->ppid);
-		if (p != NULL && p->recorded)
-			return true;
-	}
-	return false;
-}
-
-static void mark_procs(struct procs *l, struct model *m)
-{
-	for (const struct process *p = model_processes(m); p != NULL; p = p->next) {
-		struct proc *found = p->live ? proc_find(l, p->pid) : NULL;
-
-		if (found != NULL)
-			found->recorded = true;
-	}
-	for (size_t i = 0; i < l->n; i++) {
-		struct proc *p = &l->list[i];
-
-		p->unseen = !p->dead && !p->recorded && p->pid != getpid() && below_recorded(l, p);
-	}
-}
-
-static bool is_young(const struct proc *p)
-{
-	long hz = sysconf(_SC_CLK_TCK);
-	int64_t start = (int64_t)(p->start * (uint64_t)(NS_PER_S / (hz > 0 ? hz : 100)));
-
-	return clock_ns(CLOCK_BOOTTIME) - start < CONFIRM_NS;
-}
-
-static bool same_proc(const struct procs *l, const struct proc *p)
-{
-	const struct proc *found = proc_find(l, p->pid);
-
-	return found != NULL && found->unseen && found->start == p->start;
-}
-
-/*
- * Reads them anew.  A child has no record for a moment: one that is young is waited for, but those
- * only that were there at the first look, or it would never end.
- */
-static int look_for_unseen(struct live *l, bool first, bool *waits)
-{
-	struct procs now = { 0 };
-	int err = read_procs(&now);
-
-	*waits = false;
-	if (err < 0) {
-		free(now.list);
-		return err;
-	}
-	mark_procs(&now, l->r->model);
-	for (size_t i = 0; i < now.n; i++) {
-		struct proc *p = &now.list[i];
-
-		if (!p->unseen || !is_young(p))
-			continue;
-		p->unseen = first || same_proc(&l->procs, p);
-		*waits = *waits || p->unseen;
-	}
-	free(l->procs.list);
-	l->procs = now;
-	return 0;
-}
-
 /* Looking, until nothing is in doubt. */
 
 static int look(struct live *l, unsigned n, bool *waits)
@@ -604,7 +394,7 @@ static int look(struct live *l, unsigned n, bool *waits)
 		err = add_targets(l);
 	*waits = false;
 	if (err == 0 && (n == 0 || l->procs.n > 0))
-		err = look_for_unseen(l, n == 0, waits);
+		err = procs_look(&l->procs, l->r->model, n == 0, waits);
 	return err;
 }
 
@@ -703,22 +493,6 @@ static int gather_target(struct live *l, const struct target *t, struct verified
 	return add_unseen(v, &u);
 }
 
-/* As the kernel calls it: nobody else has told. */
-static void comm_of(pid_t pid, char out[static COMMAND_MAX])
-{
-	char path[32];
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	out[0] = '\0';
-	f = fopen(path, "re");
-	if (f == NULL)
-		return;
-	if (fgets(out, COMMAND_MAX, f) != NULL)
-		out[strcspn(out, "\n")] = '\0';
-	fclose(f);
-}
-
 static int gather_procs(const struct live *l, struct verified *v)
 {
 	int err = 0;
@@ -730,7 +504,7 @@ static int gather_procs(const struct live *l, struct verified *v)
 		if (!l->procs.list[i].unseen || kernel_process(u.pid, &k) < 0 || kernel_process_dead(&k) ||
 		    k.start != l->procs.list[i].start)
 			continue;
-		comm_of(u.pid, u.command);
+		procs_command(u.pid, u.command, sizeof(u.command));
 		(void)snprintf(u.reason, sizeof(u.reason), "no record of it: started without the library");
 		err = add_unseen(v, &u);
 	}
@@ -789,7 +563,7 @@ static int gather(struct live *l, struct verified *v)
 
 static void live_free(struct live *l)
 {
-	free_notes(l);
+	notes_free(&l->notes);
 	free_targets(l);
 	free_nets(l);
 	free(l->nets);
