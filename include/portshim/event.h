@@ -101,7 +101,7 @@ struct ps_event {
 	uint16_t error;	 /* errno of the call, 0 if it succeeded */
 	uint64_t stamp;	 /* CLOCK_MONOTONIC, ns */
 	uint64_t process;
-	int32_t fd;      /* -1 where there is none */
+	int32_t fd; /* -1 where there is none */
 	uint16_t flags;
 	uint16_t tail; /* bytes of tail that count, without what fills the last slot */
 	union {
