@@ -11,7 +11,7 @@
 _Static_assert(SEGMENT_FDS == FDTAB_FIRST, "the first segment is one of them");
 
 struct fd_entry fdtab_first[FDTAB_FIRST];
-static _Atomic(struct fd_entry *) segments[SEGMENTS] = { fdtab_first };
+static _Atomic(struct fd_entry *) segments[SEGMENTS]; /* the first is fdtab_first, and not here */
 static _Atomic unsigned end;
 
 static struct fd_entry *map_segment(unsigned i)
@@ -43,7 +43,7 @@ struct fd_entry *fdtab_entry(int fd, bool may_map)
 
 	if (i >= SEGMENTS)
 		return NULL;
-	segment = atomic_load_explicit(&segments[i], memory_order_acquire);
+	segment = i == 0 ? fdtab_first : atomic_load_explicit(&segments[i], memory_order_acquire);
 	if (segment == NULL) {
 		segment = may_map ? map_segment(i) : NULL;
 		if (segment == NULL)

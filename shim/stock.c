@@ -120,20 +120,18 @@ int track_find_unknown(void)
 	return -1;
 }
 
-/* Telling it may itself lose records and find room again: once is enough. */
-static _Atomic bool stock_under_way;
-
 void track_forked(void)
 {
 	/* Another thread of the parent's may have been at it. */
-	atomic_store(&stock_under_way, false);
+	atomic_store(&self.taking_stock, false);
 }
 
 void track_stock(uint32_t why, bool exact)
 {
 	uint64_t stamp = log_stamp();
 
-	if (thread.vfork_child != 0 || atomic_load(&self.quiet) || atomic_exchange(&stock_under_way, true))
+	/* Telling it may itself lose records and find room again: once is enough. */
+	if (thread.vfork_child != 0 || atomic_load(&self.quiet) || atomic_exchange(&self.taking_stock, true))
 		return;
 	emit_stock(stamp, why, take_stock(exact));
 	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
@@ -150,5 +148,5 @@ void track_stock(uint32_t why, bool exact)
 		emit_set(stamp, (int)fd, &id, PS_F_STOCK);
 		track_tell_names((int)fd, id.cookie);
 	}
-	atomic_store(&stock_under_way, false);
+	atomic_store(&self.taking_stock, false);
 }
