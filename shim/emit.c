@@ -12,6 +12,8 @@
 #include "process.h"
 #include "track.h"
 
+#define RULE_SOURCE_MAX 120 /* two slots */
+
 #define NEW_EVENT(_kind, _fd)                                                                           \
 	{                                                                                               \
 		.kind = (_kind), .slots = 1, .process = process_id(), .fd = (_fd), .stamp = log_stamp() \
@@ -347,6 +349,28 @@ void emit_send_fd(uint64_t stamp, int over, int passed, uint64_t cookie)
 	ev.send_fd.cookie = cookie;
 	ev.send_fd.passed = passed;
 	append(&ev, false);
+}
+
+void emit_rules(uint32_t count, const char *problem)
+{
+	struct ps_event ev = NEW_EVENT(PS_RULES, -1);
+
+	ev.rules.count = count;
+	append_tail(&ev, problem, strlen(problem) + 1, false);
+}
+
+void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *source, size_t len, int error)
+{
+	struct ps_event ev = NEW_EVENT(PS_ACT, fd);
+
+	char text[RULE_SOURCE_MAX] = "";
+
+	ev.error = (uint16_t)error;
+	ev.act = *act;
+	ev.act.cookie = cookie;
+	len = len < sizeof(text) ? len : sizeof(text) - 1;
+	memcpy(text, source, len);
+	append_tail(&ev, text, len + 1, false);
 }
 
 void emit_forget_counters(void)

@@ -54,6 +54,11 @@ void emit_close(uint64_t stamp, int fd, uint64_t cookie, bool ring, uint32_t fla
 void emit_close_range(uint64_t stamp, unsigned first, unsigned last);
 void emit_send_fd(uint64_t stamp, int over, int passed, uint64_t cookie);
 
+/* problem: "" where there is none. */
+void emit_rules(uint32_t count, const char *problem);
+/* source: what the rule is called, len bytes. */
+void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *source, size_t len, int error);
+
 /* The counters are in a chunk that is not to be used any more: the next accept begins another. */
 void emit_forget_counters(void);
 

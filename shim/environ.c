@@ -5,8 +5,10 @@
 
 #include "common/program.h"
 #include "common/text.h"
+#include "mask.h"
 #include "portshim/env.h"
 #include "process.h"
+#include "ruleset.h"
 
 #define PRELOAD "LD_PRELOAD"
 
@@ -133,7 +135,8 @@ char *const *environ_complete(char *const envp[], bool preload, const struct env
 			      struct environ_strings *strings)
 {
 	struct text t = TEXT_IN(strings->preload), s = TEXT_IN(strings->session),
-		    p = TEXT_IN(strings->process);
+		    p = TEXT_IN(strings->process), m = TEXT_IN(strings->masks);
+	const char *rules;
 	const char *theirs = environ_get(envp, PRELOAD), *session = environ_get(envp, PS_ENV_SESSION);
 	bool right = preload_is_right(theirs, preload);
 	/* Another session than ours was asked for: the new image is a stranger there. */
@@ -142,9 +145,18 @@ char *const *environ_complete(char *const envp[], bool preload, const struct env
 
 	if (!right && !write_preload(theirs, preload, &t))
 		return envp;
+	rules = environ_get(envp, PS_ENV_RULES) == NULL ? ruleset.variable : NULL;
 	for (; envp != NULL && *envp != NULL; envp++) {
-		if ((right || value_of(*envp, PRELOAD) == NULL) && value_of(*envp, PS_ENV_PROCESS) == NULL)
+		if ((right || value_of(*envp, PRELOAD) == NULL) && value_of(*envp, PS_ENV_PROCESS) == NULL &&
+		    value_of(*envp, PS_ENV_MASKS) == NULL)
 			out[n++] = *envp;
+	}
+	if (rules != NULL)
+		out[n++] = (char *)(uintptr_t)rules;
+	if (id != NULL && !stranger && mask_any()) {
+		text_add(&m, PS_ENV_MASKS "=");
+		mask_write(&m);
+		out[n++] = strings->masks;
 	}
 	if (!right && t.len > sizeof(PRELOAD))
 		out[n++] = strings->preload;

@@ -8,6 +8,8 @@
  *   LD_PRELOAD        our entry is put first if it is missing, or taken out where ld.so could only
  *                     complain of it; the program's entries stay
  *   PORTSHIM_SESSION  added if it is missing; one that differs from ours was set on purpose: it stays
+ *   PORTSHIM_RULES    added if it is missing, in bare mode
+ *   PORTSHIM_MASKS    what the program believes of its redirected sockets: shim/mask.h
  *   PORTSHIM_PROCESS  "ID.PID.START.FORKS" in hex: which process the new image is, and the ordinal of
  *                     its next child.  PID 0 (posix_spawn: not known beforehand): a child of process
  *                     START.  An "s" at the end: sandboxed
@@ -23,13 +25,14 @@
 #include "common/log.h"
 #include "common/session.h"
 
-#define ENVIRON_ADDED 4 /* pointers beyond the program's own, with the NULL */
+#define ENVIRON_ADDED 6 /* pointers beyond the program's own, with the NULL */
 #define ENVIRON_MAX 32768u
 
 struct environ_strings {
 	char preload[2 * LOG_PATH_MAX + 1024];
 	char session[SESSION_PATH_MAX + 32];
 	char process[96];
+	char masks[8192];
 };
 
 /* Who the new image is; pid 0: a child of parent, not there yet. */

@@ -31,6 +31,7 @@ enum fd_state {
 #define FD_STATE(word) ((enum fd_state)((word)&3))
 #define FD_BOUND (1u << 2)  /* its local name stands in the log */
 #define FD_LISTEN (1u << 3) /* listen() succeeded */
+#define FD_CLOSES (1u << 5) /* a rule keeps it close-on-exec */
 #define FD_RING (1u << 4)   /* its records are in the ring of process ring_of, and nowhere else */
 
 /* Kind, as in socket(2): protocol bits 8-19, type 20-23, family 24-31. */

@@ -7,6 +7,8 @@
 #include <linux/close_range.h>
 #include <stdarg.h>
 
+#include "act.h"
+#include "mask.h"
 #include "process.h"
 #include "real.h"
 #include "track.h"
@@ -65,6 +67,9 @@ static int fcntl_any(int (*call)(int, int, ...), int fd, int cmd, void *arg)
 	uint64_t closers, word;
 	int new;
 
+	/* A rule keeps it close-on-exec. */
+	if (cmd == F_SETFD && (word_of(fd) & FD_CLOSES))
+		arg = (void *)((uintptr_t)arg | FD_CLOEXEC);
 	if ((cmd != F_DUPFD && cmd != F_DUPFD_CLOEXEC) || !process_enter())
 		return call(fd, cmd, arg);
 	closers = track_read(&self.closers);
@@ -103,11 +108,12 @@ int hook_fcntl64(int fd, int cmd, ...)
 /* Stays a cancellation point; one cancelled in it leaves self.closers raised, see track_end(). */
 int hook_close(int fd)
 {
-	uint64_t word;
+	uint64_t word, masked;
 	int ret;
 
 	if (!process_enter())
 		return REAL(close)(fd);
+	masked = mask_any() ? track_known(fd) : 0;
 	track_begin(&self.closers);
 	word = word_of(fd);
 	if (FD_STATE(word) != FD_NONE || thread.vfork_child != 0)
@@ -116,9 +122,25 @@ int hook_close(int fd)
 	if (FD_STATE(word) != FD_NONE || word_of(fd) != word)
 		track_closed(fd, word, ret < 0);
 	track_end(&self.closers);
+	if (masked != 0)
+		act_closed(masked);
 	return ret;
 }
 ALIAS_BODY(__close, close)
+
+/* Only what a rule says of close-on-exec is of interest. */
+int hook_ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (request == FIONCLEX && (word_of(fd) & FD_CLOSES))
+		request = FIOCLEX;
+	return REAL(ioctl)(fd, request, arg);
+}
 
 int hook_close_range(unsigned first, unsigned last, int flags)
 {

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "act.h"
+#include "believe.h"
 #include "emit.h"
+#include "mask.h"
 #include "process.h"
 #include "real.h"
 #include "track.h"
@@ -61,7 +64,7 @@ static void received(int over, int fd, uint64_t stamp)
 	track_look(fd, PS_F_RECEIVED);
 }
 
-ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags)
+static ssize_t send_plain(int fd, const struct msghdr *msg, int flags)
 {
 	bool recorded = process_enter();
 	uint64_t stamp = recorded ? log_stamp() : 0;
@@ -72,11 +75,55 @@ ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags)
 	return ret;
 }
 
+/* With a name that a rule may be about, and that can be read as the rest of the message can. */
+static bool is_ruled(const struct msghdr *msg, struct msghdr *copy)
+{
+	return (ruleset_wants(RULE_SEND) || mask_any()) && process_enter_socket() &&
+	       act_copy(copy, msg, sizeof(*copy)) && copy->msg_name != NULL && copy->msg_namelen > 0;
+}
+
+ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct msghdr copy;
+	struct act act;
+	ssize_t ret;
+	int error;
+
+	if (!is_ruled(msg, &copy))
+		return send_plain(fd, msg, flags);
+	error = act_before(&act, RULE_SEND, fd, copy.msg_name, copy.msg_namelen);
+	copy.msg_name = (void *)(uintptr_t)act.addr;
+	copy.msg_namelen = act.len;
+	ret = error == 0 ? send_plain(fd, &copy, flags) : act_refused(error);
+	act_after(&act, ret < 0 ? errno : 0);
+	return ret;
+}
+
+/* Each by itself where rules are to be asked: what was sent before an error counts. */
+static int send_each(int fd, struct mmsghdr *msgs, unsigned n, int flags)
+{
+	unsigned done = 0;
+
+	for (; done < n; done++) {
+		ssize_t sent_bytes = hook_sendmsg(fd, &msgs[done].msg_hdr, flags);
+
+		if (sent_bytes < 0)
+			return done > 0 ? (int)done : -1;
+		msgs[done].msg_len = (unsigned)sent_bytes;
+	}
+	return (int)done;
+}
+
 int hook_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 {
+	struct msghdr copy;
 	bool recorded = process_enter();
 	uint64_t stamp = recorded ? log_stamp() : 0;
-	int ret = REAL(sendmmsg)(fd, msgs, n, flags);
+	int ret;
+
+	if (n > 0 && is_ruled(&msgs->msg_hdr, &copy))
+		return send_each(fd, msgs, n, flags);
+	ret = REAL(sendmmsg)(fd, msgs, n, flags);
 
 	for (int i = 0; recorded && i < ret; i++)
 		each_fd(fd, &msgs[i].msg_hdr, stamp, sent);
@@ -85,28 +132,53 @@ int hook_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 
 ssize_t hook_recvmsg(int fd, struct msghdr *msg, int flags)
 {
+	struct msghdr before = { 0 };
 	ssize_t ret;
 
 	if (!process_enter())
 		return REAL(recvmsg)(fd, msg, flags);
+	if (mask_any())
+		act_copy(&before, msg, sizeof(before));
 	track_begin(&self.changes);
 	ret = REAL(recvmsg)(fd, msg, flags);
 	if (ret >= 0)
 		each_fd(fd, msg, 0, received);
+	if (ret >= 0 && before.msg_name != NULL && before.msg_namelen > 0)
+		believe_source(fd, msg->msg_name, before.msg_namelen, &msg->msg_namelen);
 	track_end(&self.changes);
 	return ret;
 }
 
+#define MESSAGES_MAX 1024 /* recvmmsg(2): UIO_MAXIOV */
+
+/* Of each message, how much room its name has: 0 where nothing is masked. */
+static void find_rooms(const struct mmsghdr *msgs, unsigned n, socklen_t rooms[static MESSAGES_MAX])
+{
+	for (unsigned i = 0; mask_any() && i < n && i < MESSAGES_MAX; i++) {
+		struct msghdr msg = { 0 };
+
+		rooms[i] = act_copy(&msg, &msgs[i].msg_hdr, sizeof(msg)) && msg.msg_name != NULL ? msg.msg_namelen
+												 : 0;
+	}
+}
+
 int hook_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct timespec *timeout)
 {
+	socklen_t rooms[MESSAGES_MAX];
 	int ret;
 
 	if (!process_enter())
 		return REAL(recvmmsg)(fd, msgs, n, flags, timeout);
+	find_rooms(msgs, n, rooms);
 	track_begin(&self.changes);
 	ret = REAL(recvmmsg)(fd, msgs, n, flags, timeout);
-	for (int i = 0; i < ret; i++)
-		each_fd(fd, &msgs[i].msg_hdr, 0, received);
+	for (int i = 0; i < ret; i++) {
+		struct msghdr *msg = &msgs[i].msg_hdr;
+
+		each_fd(fd, msg, 0, received);
+		if (mask_any() && i < MESSAGES_MAX && rooms[i] > 0)
+			believe_source(fd, msg->msg_name, rooms[i], &msg->msg_namelen);
+	}
 	track_end(&self.changes);
 	return ret;
 }

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdarg.h>
 
+#include "act.h"
 #include "emit.h"
 #include "process.h"
 #include "real.h"
@@ -177,18 +178,24 @@ int hook_clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	return pid;
 }
 
+static void end(int status)
+{
+	if (!process_enter())
+		return;
+	act_exit();
+	emit_exit(status & 0xff);
+}
+
 void hook__exit(int status)
 {
-	if (process_enter())
-		emit_exit(status & 0xff);
+	end(status);
 	REAL(_exit)(status);
 	__builtin_unreachable();
 }
 
 void hook__Exit(int status)
 {
-	if (process_enter())
-		emit_exit(status & 0xff);
+	end(status);
 	REAL(_Exit)(status);
 	__builtin_unreachable();
 }

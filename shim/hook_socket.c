@@ -3,7 +3,10 @@
 
 #include <errno.h>
 
+#include "act.h"
+#include "believe.h"
 #include "emit.h"
+#include "mask.h"
 #include "process.h"
 #include "real.h"
 #include "track.h"
@@ -48,15 +51,22 @@ int hook_socketpair(int domain, int type, int protocol, int sv[2])
 
 int hook_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	int ret;
+	struct act act;
+	int ret, error;
 
 	if (!process_enter_socket())
 		return REAL(bind)(fd, addr, len);
-	ret = REAL(bind)(fd, addr, len);
+	error = act_before(&act, RULE_BIND, fd, addr, len);
+	ret = error == 0 ? REAL(bind)(fd, act.addr, act.len) : act_refused(error);
+	if (ret < 0 && act_again(&act, errno))
+		ret = REAL(bind)(fd, act.addr, act.len);
+	error = ret < 0 ? errno : 0;
 	if (ret == 0)
-		track_bound(fd, addr, len);
+		track_bound(fd, act.asked_addr, len, act.moved);
 	else
-		emit_bind(fd, track_known(fd), addr, len, errno);
+		emit_bind(fd, track_known(fd), act.asked_addr, len, error);
+	act_after(&act, error);
+	errno = ret < 0 ? error : errno;
 	return ret;
 }
 
@@ -69,7 +79,7 @@ int hook_bindresvport(int fd, struct sockaddr_in *sin)
 		return REAL(bindresvport)(fd, sin);
 	ret = REAL(bindresvport)(fd, sin);
 	if (ret == 0)
-		track_bound(fd, NULL, 0);
+		track_bound(fd, NULL, 0, false);
 	else
 		emit_bind(fd, track_known(fd), NULL, 0, errno);
 	return ret;
@@ -77,43 +87,52 @@ int hook_bindresvport(int fd, struct sockaddr_in *sin)
 
 int hook_listen(int fd, int backlog)
 {
-	int ret;
+	struct act act;
+	int ret, error;
 
 	if (!process_enter_socket())
 		return REAL(listen)(fd, backlog);
-	ret = REAL(listen)(fd, backlog);
+	act.backlog = backlog;
+	error = act_before(&act, RULE_LISTEN, fd, NULL, 0);
+	ret = error == 0 ? REAL(listen)(fd, act.backlog) : act_refused(error);
 	if (ret < 0) {
 		emit_listen(fd, track_known(fd), backlog, errno);
 		return ret;
 	}
 	track_promote(fd);
-	emit_listen(fd, track_cookie(fd), backlog, 0);
+	emit_listen(fd, track_cookie(fd), act.backlog, 0);
 	track_listening(fd);
 	return ret;
 }
 
-/*
- * How much room the program gave for an address; known only beforehand.  A pointer that cannot be one
- * is for the kernel to refuse.
- */
-static socklen_t room_for(const struct sockaddr *addr, const socklen_t *len)
-{
-	uintptr_t p = (uintptr_t)len;
 
-	if (addr == NULL || p < 65536 || p > UINTPTR_MAX >> 17 || p % sizeof(*len) != 0)
-		return 0;
-	return *len;
+/* A connection that a rule refuses is none: the next is waited for, as the call would have. */
+static int accept_admitted(bool four, int fd, struct sockaddr *addr, socklen_t *len, int flags, socklen_t room)
+{
+	int new;
+
+	/* Before the descriptor is there: another thread may exec as soon as it is. */
+	if (FD_STATE(fd_word(fdtab_find(fd))) == FD_SOCKET && (fd_word(fdtab_find(fd)) & FD_CLOSES)) {
+		flags |= SOCK_CLOEXEC;
+		four = true;
+	}
+	do {
+		if (room > 0)
+			*len = room;
+		new = four ? REAL(accept4)(fd, addr, len, flags) : REAL(accept)(fd, addr, len);
+	} while (new >= 0 && ruleset_wants(RULE_ACCEPT) && !act_accepted(new, fd));
+	return new;
 }
 
 /* The real call stays a cancellation point.  A thread cancelled in it leaves self.changes raised. */
 static int accept_any(bool four, int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
 	uint64_t closers = track_read(&self.closers);
-	socklen_t room = room_for(addr, len);
+	socklen_t room = believe_room(addr, len);
 	int new;
 
 	track_begin(&self.changes);
-	new = four ? REAL(accept4)(fd, addr, len, flags) : REAL(accept)(fd, addr, len);
+	new = accept_admitted(four, fd, addr, len, flags, room);
 	if (new >= 0)
 		track_accepted(new, fd, addr, room > 0 && room > *len ? *len : room,
 			       (flags & SOCK_CLOEXEC) != 0, closers);
@@ -121,6 +140,8 @@ static int accept_any(bool four, int fd, struct sockaddr *addr, socklen_t *len, 
 		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_find(fd), track_known(fd), false);
 	else
 		emit_accept(log_stamp(), fd, track_known(fd), NULL, 0, errno, false, 0);
+	if (new >= 0 && room > 0 && mask_any())
+		believe_peer(new, addr, room, len);
 	track_end(&self.changes);
 	return new;
 }
@@ -140,13 +161,22 @@ int hook_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 int hook_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct fd_entry *e;
-	int ret;
+	struct act act;
+	int ret, error;
 
 	if (!process_enter_socket())
 		return REAL(connect)(fd, addr, len);
-	ret = REAL(connect)(fd, addr, len);
+	error = act_before(&act, RULE_CONNECT, fd, addr, len);
+	ret = error == 0 ? REAL(connect)(fd, act.addr, act.len) : act_refused(error);
+	error = ret < 0 ? errno : 0;
+	if (act.moved)
+		track_promote(fd);
 	e = thread.vfork_child != 0 ? NULL : fdtab_find(fd);
-	emit_connect(fd, track_known(fd), addr, len, ret < 0 ? errno : 0, track_in_ring(e));
+	emit_connect(fd, track_known(fd), act.asked_addr, len, error, track_in_ring(e));
+	if (act.moved)
+		emit_name(PS_PEER, fd, act.cookie, act.addr, act.len);
+	act_after(&act, error);
+	errno = ret < 0 ? error : errno;
 	return ret;
 }
 ALIAS_BODY(__connect, connect)
@@ -167,8 +197,11 @@ int hook_shutdown(int fd, int how)
 /* Only what decides whether an endpoint is shared is recorded. */
 int hook_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-	int ret = REAL(setsockopt)(fd, level, name, value, len);
+	int ret;
 
+	if (mask_any() && process_enter() && believe_swallow(fd, level))
+		return 0;
+	ret = REAL(setsockopt)(fd, level, name, value, len);
 	if (ret == 0 && level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT) &&
 	    process_enter())
 		emit_option(fd, track_known(fd), level, name, *(const int *)value);

@@ -75,6 +75,14 @@ static long uncancelled(long nr, const long a[static 6])
 	case SYS_sendmmsg:
 		ret = hook_sendmmsg((int)a[0], PTR(struct mmsghdr *, a[1]), (unsigned)a[2], (int)a[3]);
 		break;
+	case SYS_sendto:
+		ret = hook_sendto((int)a[0], PTR(const void *, a[1]), (size_t)a[2], (int)a[3],
+				  PTR(const struct sockaddr *, a[4]), (socklen_t)a[5]);
+		break;
+	case SYS_recvfrom:
+		ret = hook_recvfrom((int)a[0], PTR(void *, a[1]), (size_t)a[2], (int)a[3],
+				    PTR(struct sockaddr *, a[4]), PTR(socklen_t *, a[5]));
+		break;
 	case SYS_recvmsg:
 		ret = hook_recvmsg((int)a[0], PTR(struct msghdr *, a[1]), (int)a[2]);
 		break;
@@ -113,7 +121,16 @@ long hook_syscall(long nr, ...)
 	case SYS_sendmmsg:
 	case SYS_recvmsg:
 	case SYS_recvmmsg:
+	case SYS_sendto:
+	case SYS_recvfrom:
 		return uncancelled(nr, a);
+	case SYS_getsockname:
+		return hook_getsockname((int)a[0], PTR(struct sockaddr *, a[1]), PTR(socklen_t *, a[2]));
+	case SYS_getpeername:
+		return hook_getpeername((int)a[0], PTR(struct sockaddr *, a[1]), PTR(socklen_t *, a[2]));
+	case SYS_getsockopt:
+		return hook_getsockopt((int)a[0], (int)a[1], (int)a[2], PTR(void *, a[3]),
+				       PTR(socklen_t *, a[4]));
 	case SYS_shutdown:
 		return hook_shutdown((int)a[0], (int)a[1]);
 	case SYS_setsockopt:

@@ -14,8 +14,10 @@
 
 #include "common/sys.h"
 #include "common/text.h"
+#include "act.h"
 #include "emit.h"
 #include "environ.h"
+#include "mask.h"
 #include "portshim/env.h"
 #include "real.h"
 #include "track.h"
@@ -77,12 +79,13 @@ static int open_log(uint64_t id)
 }
 
 /* Before this an event found nobody to record it; from here on the table is right. */
-static void begin(uint64_t parent, uint32_t flags, bool session_start)
+static void begin(uint64_t parent, uint32_t flags, bool session_start, const char *rules)
 {
 	watch_epoch();
 	atomic_store_explicit(&self.state, ATTACHED, memory_order_release);
 	emit_start(parent, flags, session_start);
 	track_stock(PS_STOCK_START, false);
+	ruleset_load(rules);
 }
 
 static bool is_gone(uint32_t pid)
@@ -194,7 +197,8 @@ static void attach_session(const char *session, const char *process)
 		atomic_store(&self.state, REFUSED);
 		return;
 	}
-	begin(parent, flags, process == NULL);
+	begin(parent, flags, process == NULL, environ_get(environ, PS_ENV_RULES));
+	mask_read(environ_get(environ, PS_ENV_MASKS));
 }
 
 static bool attach_ambient_now(void)
@@ -208,7 +212,7 @@ static bool attach_ambient_now(void)
 			      root) < 0 ||
 	    session_ambient(root, self.session) < 0 || open_log(identify(NULL, &parent, &flags)) < 0)
 		return false;
-	begin(0, 0, true);
+	begin(0, 0, true, environ_get(environ, PS_ENV_RULES));
 	return true;
 }
 
@@ -332,6 +336,7 @@ void process_before_uid(uid_t euid)
 	    session_arena_path(self.session, euid, path, sizeof(path)) < 0)
 		return;
 	log_move(&self.log, path, euid);
+	ruleset_give(euid);
 }
 
 /* Whether there is a way back to a uid. */
@@ -391,8 +396,10 @@ void process_resume(enum attachment was)
 
 static void say_exit(int status, void *unused)
 {
-	if (process_enter())
-		emit_exit(status & 0xff);
+	if (!process_enter())
+		return;
+	act_exit();
+	emit_exit(status & 0xff);
 }
 
 /* glibc's alone: there is no other way to hear the status of exit(3) and of a return from main. */

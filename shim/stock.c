@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/sys.h"
+#include "mask.h"
 #include "see.h"
 #include "track_private.h"
 
@@ -55,8 +56,10 @@ static bool take_one(unsigned fd, bool is_open, bool exact)
 		publish(e, marked, FD_NONE, 0, 0);
 		return false;
 	}
+	if (accepted != 0 && mask_any())
+		mask_inherit(listener, id.cookie);
 	atomic_store_explicit(&e->accepted, accepted, memory_order_relaxed);
-	publish(e, marked, low_word(&id), id.cookie, id.inode);
+	publish(e, marked, low_word(&id) | (exact ? word & FD_CLOSES : 0), id.cookie, id.inode);
 	return true;
 }
 

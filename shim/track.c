@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "common/sys.h"
+#include "mask.h"
 #include "see.h"
 #include "track_private.h"
 
@@ -61,23 +62,32 @@ static uint64_t cookie_at(const struct fd_entry *e, uint64_t word)
 	return e != NULL && FD_STATE(word) == FD_SOCKET && identity_at(e, word, &cookie, &inode) ? cookie : 0;
 }
 
+/* What its listener's names were is its own now. */
+static void inherit_masks(uint64_t word, uint64_t listener, uint64_t cookie)
+{
+	if (FD_STATE(word) == FD_ACCEPTED && mask_any())
+		mask_inherit(listener, cookie);
+}
+
 uint64_t track_look(int fd, uint32_t flags)
 {
 	struct identity id = { 0 };
-	uint64_t stamp = log_stamp(), before = 0, marked = 0, known = 0;
+	uint64_t stamp = log_stamp(), before = 0, marked = 0, known = 0, listener = 0, accepted;
 	struct fd_entry *e = entry_for(fd);
 	bool alone = false;
 	enum seen seen;
 
 	if (e != NULL) {
 		known = cookie_at(e, fd_word(e));
+		identity_at(e, fd_word(e), &listener, &accepted);
 		before = mark(e, &marked);
 	}
 	seen = see(fd, &id);
 	if (seen == SEEN_SOCKET) {
+		inherit_masks(before, listener, id.cookie);
 		emit_set(stamp, fd, &id, flags);
 		if (e != NULL)
-			publish(e, marked, low_word(&id) | (known == id.cookie ? before & FD_BOUND : 0),
+			publish(e, marked, low_word(&id) | (known == id.cookie ? before & (FD_BOUND | FD_CLOSES) : 0),
 				id.cookie, id.inode);
 		if (known != id.cookie || !(before & FD_BOUND))
 			track_tell_names(fd, id.cookie);
@@ -203,7 +213,7 @@ void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t
 		mark(e, &marked);
 	ring = emit_accept(stamp, fd, cookie, addr, len, 0, e != NULL, cloexec ? PS_F_CLOEXEC : 0);
 	if (e != NULL) {
-		kind = le == NULL ? 0 : fd_word(le) & FD_KIND(~0, ~0, ~0);
+		kind = le == NULL ? 0 : fd_word(le) & (FD_KIND(~0, ~0, ~0) | FD_CLOSES);
 		publish(e, marked, FD_ACCEPTED | kind | (ring ? FD_RING : 0), cookie, stamp);
 	}
 	if (e == NULL || !undisturbed(closers_before, 0))
@@ -223,13 +233,13 @@ static bool chosen_by_kernel(const struct sockaddr *addr, socklen_t len)
 	}
 }
 
-void track_bound(int fd, const struct sockaddr *addr, socklen_t len)
+void track_bound(int fd, const struct sockaddr *addr, socklen_t len, bool moved)
 {
 	uint64_t cookie = track_cookie(fd);
 
 	track_promote(fd);
 	emit_bind(fd, cookie, addr, len, 0);
-	if ((addr == NULL || chosen_by_kernel(addr, len)) &&
+	if ((addr == NULL || moved || chosen_by_kernel(addr, len)) &&
 	    !atomic_load_explicit(&self.quiet, memory_order_relaxed))
 		tell_name(fd, cookie, PS_LOCAL);
 	set_flag(fd, FD_BOUND);
@@ -245,6 +255,15 @@ void track_listening(int fd)
 	set_flag(fd, FD_BOUND | FD_LISTEN);
 }
 
+void track_close_on_exec(int fd)
+{
+	struct fd_entry *e = entry_of(fd);
+
+	sys3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
+	if (e != NULL)
+		atomic_fetch_or_explicit(&e->word, FD_CLOSES, memory_order_acq_rel);
+}
+
 static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t closers_before,
 		       unsigned own_closers)
 {
@@ -258,6 +277,8 @@ static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t 
 		return false;
 	emit_dup(stamp, new, old, cookie, cloexec ? PS_F_CLOEXEC : 0);
 	publish(to, marked, word & UINT32_MAX & ~(uint64_t)FD_RING, cookie, inode);
+	if (word & FD_CLOSES)
+		track_close_on_exec(new);
 	return true;
 }
 

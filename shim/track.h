@@ -89,9 +89,12 @@ void track_promote(int fd);
 void track_created(int fd, int family, int type, int protocol, bool pair, uint64_t closers);
 void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t len, bool cloexec,
 		    uint64_t closers_before);
-/* addr NULL: the kernel, or libc, chose the whole of it. */
-void track_bound(int fd, const struct sockaddr *addr, socklen_t len);
+/* addr NULL: the kernel, or libc, chose the whole of it.  moved: a rule has bound it elsewhere. */
+void track_bound(int fd, const struct sockaddr *addr, socklen_t len, bool moved);
 void track_listening(int fd);
+
+/* A rule says so: sets it, and has fcntl(2) and dup(2) keep it. */
+void track_close_on_exec(int fd);
 
 /* dup and F_DUPFD: new is a copy of old.  own_closers: how many of the closers in flight are this
  * call itself (dup2, dup3: 1). */

@@ -204,14 +204,18 @@ bool session_starting(const struct session_info *info)
 
 /* Removing */
 
-/* session.c: the session's file, arenas, and arenas that were never finished. */
+static bool is_named(const char *name, const char *prefix, int (*rest)(int))
+{
+	const size_t len = strlen(prefix);
+
+	return strncmp(name, prefix, len) == 0 && all_of(name + len, rest);
+}
+
+/* session.c: the session's file, arenas, rules, and those that were never finished. */
 static bool is_own_name(const char *name)
 {
-	const size_t prefix = strlen(SESSION_ARENA_PREFIX);
-
-	return strcmp(name, SESSION_FILE) == 0 ||
-	       (strncmp(name, SESSION_ARENA_PREFIX, prefix) == 0 && all_of(name + prefix, isdigit)) ||
-	       (strncmp(name, ".new-", 5) == 0 && all_of(name + 5, isxdigit));
+	return strcmp(name, SESSION_FILE) == 0 || is_named(name, SESSION_ARENA_PREFIX, isdigit) ||
+	       is_named(name, SESSION_RULES_PREFIX, isdigit) || is_named(name, ".new-", isxdigit);
 }
 
 static bool is_dot(const char *name)

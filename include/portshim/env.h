@@ -14,6 +14,12 @@
 /* Where sessions are made and looked for, instead of the places of portshim(1), FILES. */
 #define PS_ENV_ROOT "PORTSHIM_ROOT"
 
+/* Rules, portshim-rules(5), of a process without a session of `portshim run`; `run` takes them in. */
+#define PS_ENV_RULES "PORTSHIM_RULES"
+
+/* What the program believes of redirected sockets: see shim/mask.h.  Set and read by the shim only. */
+#define PS_ENV_MASKS "PORTSHIM_MASKS"
+
 #define PS_LIBRARY "libportshim.so"
 
 #endif

@@ -102,6 +102,76 @@ void addr_unpack(const struct ps_addr *addr, const char *tail, size_t tail_len, 
 	*out = ep;
 }
 
+void endpoint_of(const struct sockaddr *sa, socklen_t len, struct endpoint *out)
+{
+	char tail[ADDR_TAIL_MAX];
+	struct ps_addr addr;
+	size_t tail_len = addr_pack(sa, len, &addr, tail);
+
+	addr_unpack(&addr, tail, tail_len, out);
+}
+
+static socklen_t unix_sockaddr(const struct endpoint *ep, struct sockaddr_un *out)
+{
+	size_t len = PATH_AT + ep->port;
+
+	out->sun_family = AF_UNIX;
+	memcpy(out->sun_path, ep->name, ep->port);
+	if (ep->port > 0 && ep->name[0] != '\0' && ep->port < sizeof(out->sun_path))
+		len++;
+	return (socklen_t)len;
+}
+
+socklen_t endpoint_sockaddr(const struct endpoint *ep, struct sockaddr_storage *out)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(ep->port) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+				    .sin6_port = htons(ep->port),
+				    .sin6_scope_id = ep->scope };
+
+	memset(out, 0, sizeof(*out));
+	switch (ep->family) {
+	case AF_INET:
+		memcpy(&in.sin_addr, ep->ip, 4);
+		memcpy(out, &in, sizeof(in));
+		return sizeof(in);
+	case AF_INET6:
+		memcpy(&in6.sin6_addr, ep->ip, 16);
+		memcpy(out, &in6, sizeof(in6));
+		return sizeof(in6);
+	case AF_UNIX:
+		return unix_sockaddr(ep, (struct sockaddr_un *)out);
+	default:
+		return 0;
+	}
+}
+
+static size_t name_length(const struct endpoint *ep)
+{
+	switch (ep->family) {
+	case AF_INET:
+		return 4;
+	case AF_INET6:
+		return 16;
+	default:
+		return ep->family == AF_UNIX ? ep->port : 0;
+	}
+}
+
+bool endpoint_is_any(const struct endpoint *ep)
+{
+	static const uint8_t zeros[16];
+
+	return (ep->family == AF_INET || ep->family == AF_INET6) &&
+	       memcmp(ep->ip, zeros, name_length(ep)) == 0;
+}
+
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->family == b->family && a->port == b->port && a->scope == b->scope &&
+	       memcmp(a->name, b->name, name_length(a)) == 0;
+}
+
 struct in6_addr endpoint_as_ipv6(const struct endpoint *ep)
 {
 	struct in6_addr ip = { 0 };

@@ -8,6 +8,7 @@
  */
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -33,6 +34,17 @@ struct endpoint {
 size_t addr_pack(const struct sockaddr *sa, socklen_t len, struct ps_addr *out, char *tail);
 
 void addr_unpack(const struct ps_addr *addr, const char *tail, size_t tail_len, struct endpoint *out);
+
+/* A sockaddr whole, as addr_pack() takes it; family 0 for anything malformed. */
+void endpoint_of(const struct sockaddr *sa, socklen_t len, struct endpoint *out);
+
+/* A sockaddr for the kernel, and its length; 0 where ep has no name.  A path ends in NUL if that fits. */
+socklen_t endpoint_sockaddr(const struct endpoint *ep, struct sockaddr_storage *out);
+
+/* Whether the IP address is the wildcard, 0.0.0.0 or [::]. */
+bool endpoint_is_any(const struct endpoint *ep);
+
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 
 /* An IP address of either family as IPv6, IPv4 mapped into it as a dual-stack socket shows it. */
 struct in6_addr endpoint_as_ipv6(const struct endpoint *ep);

@@ -81,6 +81,11 @@ static bool claim_next(struct log *log, unsigned pages, bool ring, chunk_ref *ou
 	return false;
 }
 
+uint32_t log_uid(const struct log *log)
+{
+	return log->places[atomic_load_explicit(&log->place, ACQUIRE) & 1].uid;
+}
+
 static void use_first(struct log *log, chunk_ref first)
 {
 	atomic_store(&log->main, first);

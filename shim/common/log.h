@@ -82,6 +82,9 @@ enum log_result log_append(struct log *log, struct ps_event *ev, const void *tai
  * first chunk, which is kept. */
 bool log_in_ring(const struct log *log, const struct ps_event *place);
 
+/* Whose arena is written to: the effective uid as of when that was last asked for. */
+uint32_t log_uid(const struct log *log);
+
 /* Field 22 of /proc/self/stat, or 0. */
 uint64_t log_own_start(void);
 

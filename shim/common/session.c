@@ -228,6 +228,11 @@ static int write_info(int dirfd, uint64_t size)
 	return ret;
 }
 
+static int give(int fd, uid_t uid)
+{
+	return uid == (uid_t)sys0(SYS_geteuid) ? 0 : (int)sys3(SYS_fchown, fd, uid, -1);
+}
+
 static int fill_arena(int fd, uid_t uid, uint64_t size)
 {
 	uint64_t unit = getauxval(AT_PAGESZ) / PS_PAGE;
@@ -244,29 +249,48 @@ static int fill_arena(int fd, uid_t uid, uint64_t size)
 
 	if (ret == 0)
 		ret = (int)sys2(SYS_ftruncate, fd, size);
-	if (ret == 0 && uid != (uid_t)sys0(SYS_geteuid))
-		ret = (int)sys3(SYS_fchown, fd, uid, -1);
-	return ret;
+	return ret == 0 ? give(fd, uid) : ret;
 }
 
-static int arena_name(uid_t uid, char *out, size_t size)
+static int name_of_uid(const char *prefix, uid_t uid, char *out, size_t size)
 {
 	struct text t = { .buf = out, .size = size };
 
-	text_add(&t, SESSION_ARENA_PREFIX);
+	text_add(&t, prefix);
 	text_add_u64(&t, uid);
 	return t.full ? -ENAMETOOLONG : 0;
 }
 
+static int arena_name(uid_t uid, char *out, size_t size)
+{
+	return name_of_uid(SESSION_ARENA_PREFIX, uid, out, size);
+}
+
+/* What a file of a uid is to hold. */
+struct content {
+	const char *text; /* NULL: an arena of `size` */
+	uint64_t size;
+};
+
+static int fill(int fd, uid_t uid, const struct content *c)
+{
+	int ret;
+
+	if (c->text == NULL)
+		return fill_arena(fd, uid, c->size);
+	ret = write_all(fd, c->text, c->size);
+	return ret == 0 ? give(fd, uid) : ret;
+}
+
 /* Complete before it has its name, so that nobody meets a half-made one. */
-static int make_arena_at(int dirfd, uid_t uid, uint64_t size)
+static int make_file_at(int dirfd, const char *prefix, uid_t uid, const struct content *c)
 {
 	char name[32], temporary[32];
 	int ret, fd;
 
-	if (!may_grow_to(size))
+	if (!may_grow_to(c->size))
 		return -EFBIG;
-	ret = arena_name(uid, name, sizeof(name));
+	ret = name_of_uid(prefix, uid, name, sizeof(name));
 	if (ret == 0)
 		ret = random_name(".new-", temporary, sizeof(temporary));
 	if (ret < 0)
@@ -274,7 +298,7 @@ static int make_arena_at(int dirfd, uid_t uid, uint64_t size)
 	fd = new_file(dirfd, temporary);
 	if (fd < 0)
 		return fd;
-	ret = fill_arena(fd, uid, size);
+	ret = fill(fd, uid, c);
 	sys_close(fd);
 	if (ret == 0)
 		ret = (int)sys5(SYS_renameat2, dirfd, temporary, dirfd, name, 1 /* RENAME_NOREPLACE */);
@@ -283,15 +307,36 @@ static int make_arena_at(int dirfd, uid_t uid, uint64_t size)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-int session_arena_make(const char *dir, uid_t uid, uint64_t size)
+static int make_arena_at(int dirfd, uid_t uid, uint64_t size)
+{
+	const struct content c = { .size = size };
+
+	return make_file_at(dirfd, SESSION_ARENA_PREFIX, uid, &c);
+}
+
+static int make_file(const char *dir, const char *prefix, uid_t uid, const struct content *c)
 {
 	int ret, fd = sys_open(dir, DIR_FLAGS);
 
 	if (fd < 0)
 		return fd;
-	ret = make_arena_at(fd, uid, size);
+	ret = make_file_at(fd, prefix, uid, c);
 	sys_close(fd);
 	return ret;
+}
+
+int session_arena_make(const char *dir, uid_t uid, uint64_t size)
+{
+	const struct content c = { .size = size };
+
+	return make_file(dir, SESSION_ARENA_PREFIX, uid, &c);
+}
+
+int session_rules_write(const char *dir, uid_t uid, const char *text, size_t len)
+{
+	const struct content c = { .text = text, .size = len };
+
+	return make_file(dir, SESSION_RULES_PREFIX, uid, &c);
 }
 
 /* Takes back what fill_session() made. */
@@ -444,10 +489,20 @@ int session_info(const char *dir, uid_t uid, struct session_info *out)
 	return parse_info(buf, out);
 }
 
-int session_arena_path(const char *dir, uid_t uid, char *out, size_t size)
+static int path_of_uid(const char *dir, const char *prefix, uid_t uid, char *out, size_t size)
 {
 	char name[32];
-	int ret = arena_name(uid, name, sizeof(name));
+	int ret = name_of_uid(prefix, uid, name, sizeof(name));
 
 	return ret < 0 ? ret : join(out, size, dir, name);
+}
+
+int session_arena_path(const char *dir, uid_t uid, char *out, size_t size)
+{
+	return path_of_uid(dir, SESSION_ARENA_PREFIX, uid, out, size);
+}
+
+int session_rules_path(const char *dir, uid_t uid, char *out, size_t size)
+{
+	return path_of_uid(dir, SESSION_RULES_PREFIX, uid, out, size);
 }

@@ -4,7 +4,7 @@
 
 /*
  * A session is a directory: a file `session` that says what it is, and a file `arena.UID` for each
- * effective uid that records in it.  Directory 0711 (so that a process which drops its uid still
+ * effective uid that records in it; where it has rules, a copy of them as `rules.UID` for each.  Directory 0711 (so that a process which drops its uid still
  * reaches its arena), files 0600.  No malloc, no stdio; -errno; async-signal-safe.
  */
 
@@ -19,6 +19,7 @@
 #define SESSION_FILE "session"
 #define SESSION_AMBIENT "ambient"
 #define SESSION_ARENA_PREFIX "arena."
+#define SESSION_RULES_PREFIX "rules."
 
 struct session_info {
 	uint32_t version;
@@ -61,5 +62,11 @@ int session_arena_path(const char *dir, uid_t uid, char *out, size_t size);
 /* Makes the arena of uid, of that size, and gives it to uid; 0 too where it exists already.
  * Refuses (-EFBIG) where RLIMIT_FSIZE would turn growing it into SIGXFSZ. */
 int session_arena_make(const char *dir, uid_t uid, uint64_t size);
+
+/* DIR/rules.UID */
+int session_rules_path(const char *dir, uid_t uid, char *out, size_t size);
+
+/* Makes the rules of uid, of that text, and gives them to uid; 0 too where they exist already. */
+int session_rules_write(const char *dir, uid_t uid, const char *text, size_t len);
 
 #endif

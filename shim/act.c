@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: MIT */
+#include "act.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include "common/sys.h"
+#include "emit.h"
+#include "mask.h"
+#include "real.h"
+#include "replace.h"
+#include "see.h"
+#include "track_private.h"
+
+static bool is_quiet(void)
+{
+	return atomic_load_explicit(&self.quiet, memory_order_relaxed);
+}
+
+/* ---- what there is ---- */
+
+/* The kernel is asked to do it; not in a sandbox, where the program's word must be taken. */
+bool act_copy(void *to, const void *from, size_t len)
+{
+	const struct iovec source = { .iov_base = (void *)(uintptr_t)from, .iov_len = len };
+	const struct iovec target = { .iov_base = to, .iov_len = len };
+
+	if (!is_quiet())
+		return sys6(SYS_process_vm_readv, sys_getpid(), &target, 1, &source, 1, 0) == (long)len;
+	memcpy(to, from, len);
+	return true;
+}
+
+static bool read_address(struct act *a, const struct sockaddr *addr, socklen_t len)
+{
+	if (addr == NULL || len < sizeof(sa_family_t) || len > sizeof(a->asked_room))
+		return false;
+	memset(&a->asked_room, 0, sizeof(a->asked_room));
+	if (!act_copy(&a->asked_room, addr, len))
+		return false;
+	a->asked_addr = (const struct sockaddr *)&a->asked_room;
+	endpoint_of(a->asked_addr, len, &a->asked);
+	return true;
+}
+
+static void use_kind(struct act *a, uint16_t family, uint16_t type, uint16_t protocol)
+{
+	struct endpoint born;
+
+	a->real_family = family;
+	a->family = family;
+	a->type = type;
+	a->protocol = protocol;
+	if (mask_any() && mask_get(a->cookie, MASK_BORN, &born)) {
+		a->family = born.family;
+		a->protocol = born.port;
+	}
+}
+
+/* false: no socket, or nothing can be said of it. */
+static bool describe(struct act *a)
+{
+	uint64_t word;
+
+	a->cookie = track_cookie(a->fd);
+	if (a->cookie == 0)
+		return false;
+	word = fd_word(entry_of(a->fd));
+	if (FD_STATE(word) == FD_SOCKET)
+		use_kind(a, FD_FAMILY(word), FD_TYPE(word), FD_PROTOCOL(word));
+	else if (!is_quiet())
+		use_kind(a, (uint16_t)see_option(a->fd, SO_DOMAIN), (uint16_t)see_option(a->fd, SO_TYPE),
+			 (uint16_t)see_option(a->fd, SO_PROTOCOL));
+	else
+		return false;
+	return true;
+}
+
+static void plan(struct act *a, const struct endpoint *address)
+{
+	const struct rule_query query = {
+		.call = a->call,
+		.family = a->family,
+		.type = a->type,
+		.protocol = a->protocol,
+		.address = address,
+		.exe = ruleset.exe,
+		.argv = ruleset.argv,
+		.argv_len = ruleset.argv_len,
+		.euid = is_quiet() ? log_uid(&self.log) : (uid_t)sys0(SYS_geteuid),
+	};
+
+	a->acting = rules_plan(&ruleset.rules, &query, &a->plan);
+}
+
+/* ---- saying what was done ---- */
+
+static void tell(const struct act *a, enum rule_action_kind kind, const struct rule *rule, int value, int error)
+{
+	const struct ps_act act = { .action = kind, .call = a->call, .value = value };
+
+	emit_act(a->fd, a->cookie, &act, rule->source.at, rule->source.len, error);
+}
+
+static void tell_done(const struct act *a, enum rule_action_kind kind, int error)
+{
+	tell(a, kind, a->plan.rule[kind], 0, error);
+}
+
+/* ---- the actions ---- */
+
+static int set_option(const struct act *a, int fd, int level, int name, const void *value, socklen_t len)
+{
+	int saved = errno, ret;
+
+	if (is_quiet())
+		return EPERM;
+	ret = REAL(setsockopt)(fd, level, name, value, len) < 0 ? errno : 0;
+	errno = saved;
+	return ret;
+}
+
+static int set_int(const struct act *a, int name)
+{
+	const int one = 1;
+	int error = set_option(a, a->fd, SOL_SOCKET, name, &one, sizeof(one));
+
+	if (error == 0)
+		emit_option(a->fd, a->cookie, SOL_SOCKET, name, one);
+	return error;
+}
+
+/* SO_REUSEADDR helps past TIME_WAIT on TCP; on UDP it would let another user's socket share the port. */
+static void act_reuseport(const struct act *a)
+{
+	int error = 0;
+
+	if (a->family != AF_INET && a->family != AF_INET6)
+		error = EOPNOTSUPP;
+	else if (a->type == SOCK_STREAM)
+		error = set_int(a, SO_REUSEADDR);
+	if (error == 0)
+		error = set_int(a, SO_REUSEPORT);
+	tell_done(a, ACT_REUSEPORT, error);
+}
+
+static int set_one(const struct act *a, int fd, const struct rule_action *set)
+{
+	const struct rule_option *o = rule_option(set->set.option);
+	const int value = set->set.value;
+	const struct linger linger = { .l_onoff = value >= 0, .l_linger = value >= 0 ? value : 0 };
+	const struct timeval time = { .tv_sec = value / 1000, .tv_usec = value % 1000 * 1000 };
+	char text[16] = "";
+
+	switch (o->type) {
+	case OPTION_LINGER:
+		return set_option(a, fd, o->level, o->option, &linger, sizeof(linger));
+	case OPTION_TIMEVAL:
+		return set_option(a, fd, o->level, o->option, &time, sizeof(time));
+	case OPTION_TEXT:
+		memcpy(text, set->set.text.at, set->set.text.len < sizeof(text) ? set->set.text.len : 15);
+		return set_option(a, fd, o->level, o->option, text, (socklen_t)strlen(text) + 1);
+	default:
+		return set_option(a, fd, o->level, o->option, &value, sizeof(value));
+	}
+}
+
+/* quietly: of each accepted connection only what failed is told. */
+static void act_set(const struct act *a, int fd, bool quietly)
+{
+	for (size_t i = 0; i < a->plan.n_sets; i++) {
+		int error = set_one(a, fd, a->plan.sets[i]);
+
+		if (!quietly || error != 0)
+			tell(a, ACT_SET, a->plan.set_rule[i], a->plan.sets[i]->set.value, error);
+	}
+}
+
+static void keep_cloexec(int fd, uint64_t cookie)
+{
+	track_close_on_exec(fd);
+	for (unsigned other = 0; other < fdtab_end(); other++) {
+		if (FD_STATE(fd_word(entry_of((int)other))) == FD_SOCKET && track_known((int)other) == cookie)
+			track_close_on_exec((int)other);
+	}
+}
+
+static void act_cloexec(const struct act *a)
+{
+	if (!is_quiet())
+		keep_cloexec(a->fd, a->cookie);
+	tell_done(a, ACT_CLOEXEC, is_quiet() ? EPERM : 0);
+}
+
+/* A socket of that family in its place; what the program made it as is kept. */
+static int change_family(struct act *a, uint16_t family)
+{
+	const struct endpoint born = { .family = a->family, .port = a->protocol };
+	/* Protocol numbers are a family's own; 0 is TCP for a stream, UDP for datagrams. */
+	int protocol = family == a->family ? a->protocol : 0, ret;
+
+	if (family == AF_UNIX && a->type != SOCK_STREAM)
+		return EOPNOTSUPP;
+	ret = replace_socket(a->fd, a->cookie, family, a->type, protocol);
+	if (ret < 0)
+		return -ret;
+	a->cookie = track_cookie(a->fd);
+	a->real_family = family;
+	a->replaced = true;
+	if (family == a->family)
+		mask_drop(a->cookie, MASK_BORN);
+	else
+		mask_put(a->cookie, MASK_BORN, &born);
+	return 0;
+}
+
+/* Two sockets asked for one port: where each is moved to one of its own, the kernel does not say so. */
+static bool is_taken(const struct act *a)
+{
+	return a->call == RULE_BIND && (a->real.family == AF_UNIX || a->real.port == 0) && !is_quiet() &&
+	       see_option(a->fd, SO_REUSEPORT) == 0 && mask_taken(&a->asked, a->type, a->cookie);
+}
+
+static int redirect(struct act *a)
+{
+	const struct rule_where *where = &a->plan.action[ACT_REDIRECT]->where;
+	int ret = rule_redirected(where, &a->asked, &a->real);
+
+	if (ret < 0)
+		return -ret;
+	if (a->real.family != a->real_family && a->call != RULE_SEND)
+		ret = change_family(a, a->real.family);
+	else if (a->real.family != a->real_family)
+		ret = EAFNOSUPPORT;
+	if (ret == 0 && is_taken(a))
+		ret = EADDRINUSE;
+	if (ret != 0)
+		return ret;
+	a->len = endpoint_sockaddr(&a->real, &a->real_room);
+	a->addr = (const struct sockaddr *)&a->real_room;
+	a->moved = true;
+	a->masked = a->plan.action[ACT_UNMASKED] == NULL;
+	return 0;
+}
+
+static int act_redirect(struct act *a)
+{
+	int error = redirect(a);
+
+	tell_done(a, ACT_REDIRECT, error);
+	return error;
+}
+
+/* A redirect has replaced the socket, and now it is to go where its own family belongs. */
+static int give_back(struct act *a)
+{
+	bool own = a->asked.family == a->family;
+
+	return own && a->real_family != a->family && a->call != RULE_LISTEN ? change_family(a, a->family) : 0;
+}
+
+static int carry_out(struct act *a)
+{
+	const struct rule_plan *p = &a->plan;
+
+	if (p->action[ACT_DENY] != NULL) {
+		tell_done(a, ACT_DENY, 0);
+		return p->action[ACT_DENY]->error;
+	}
+	if (p->action[ACT_REDIRECT] != NULL) {
+		int error = act_redirect(a);
+
+		if (error != 0)
+			return error;
+	}
+	if (p->action[ACT_CLOEXEC] != NULL)
+		act_cloexec(a);
+	if (p->action[ACT_REUSEPORT] != NULL)
+		act_reuseport(a);
+	act_set(a, a->fd, false);
+	if (p->action[ACT_BACKLOG] != NULL) {
+		a->backlog = p->action[ACT_BACKLOG]->backlog;
+		tell(a, ACT_BACKLOG, p->rule[ACT_BACKLOG], a->backlog, 0);
+	}
+	return p->action[ACT_REDIRECT] != NULL ? 0 : give_back(a);
+}
+
+/* The name that a socket has, as the program knows it: what listen and accept are asked about. */
+static void local_name(const struct act *a, int fd, struct endpoint *out)
+{
+	struct sockaddr_storage sa = { 0 };
+	socklen_t len = sizeof(sa);
+
+	*out = (struct endpoint){ 0 };
+	if (mask_any() && mask_get(a->cookie, MASK_LOCAL, out))
+		return;
+	if (!is_quiet() && sys3(SYS_getsockname, fd, &sa, &len) == 0)
+		endpoint_of((struct sockaddr *)&sa, len, out);
+}
+
+int act_before(struct act *a, enum rule_call call, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	bool wanted = ruleset_wants(call);
+
+	a->addr = addr;
+	a->asked_addr = addr;
+	a->len = len;
+	a->call = call;
+	a->fd = fd;
+	a->acting = a->moved = a->masked = a->replaced = false;
+	a->plan.action[ACT_REDIRECT] = NULL;
+	if (!wanted && !mask_any())
+		return 0;
+	if ((call != RULE_LISTEN && !read_address(a, addr, len)) || !describe(a))
+		return 0;
+	if (call == RULE_LISTEN)
+		local_name(a, fd, &a->asked);
+	/* connect(2): AF_UNSPEC takes a connection back. */
+	if (wanted && (call == RULE_LISTEN || a->asked.family != AF_UNSPEC))
+		plan(a, &a->asked);
+	return a->acting ? carry_out(a) : give_back(a);
+}
+
+int act_refused(int error)
+{
+	errno = error;
+	return -1;
+}
+
+/* ---- after the call ---- */
+
+static bool has_path(const struct endpoint *ep)
+{
+	return ep->family == AF_UNIX && ep->port > 0 && ep->name[0] != '\0';
+}
+
+/* A socket that nobody listens on refuses: what a SIGKILL has left. */
+static bool is_dead(const struct act *a)
+{
+	struct stat st = { 0 };
+	int probe, ret;
+
+	if (sys4(SYS_newfstatat, AT_FDCWD, ((const struct sockaddr_un *)a->addr)->sun_path, &st,
+		 AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISSOCK(st.st_mode) || st.st_uid != (uid_t)sys0(SYS_geteuid))
+		return false;
+	probe = (int)sys3(SYS_socket, AF_UNIX, a->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (probe < 0)
+		return false;
+	ret = (int)sys3(SYS_connect, probe, a->addr, a->len);
+	sys_close(probe);
+	return ret == -ECONNREFUSED;
+}
+
+bool act_again(const struct act *a, int error)
+{
+	if (error != EADDRINUSE || !a->moved || a->call != RULE_BIND || !has_path(&a->real) || is_quiet() ||
+	    !is_dead(a))
+		return false;
+	return sys3(SYS_unlinkat, AT_FDCWD, ((const struct sockaddr_un *)a->addr)->sun_path, 0) == 0;
+}
+
+static void mask_bind(const struct act *a)
+{
+	if (a->masked)
+		mask_put(a->cookie, MASK_LOCAL, &a->asked);
+	if (has_path(&a->real))
+		mask_put(a->cookie, MASK_PATH, &a->real);
+}
+
+static void mask_connect(const struct act *a)
+{
+	if (!a->masked)
+		return;
+	mask_put(a->cookie, MASK_PEER, &a->asked);
+	if (a->type == SOCK_DGRAM)
+		mask_put_source(a->cookie, &a->real, &a->asked);
+}
+
+void act_after(struct act *a, int error)
+{
+	if (a->call == RULE_BIND && !a->moved && error == 0 && mask_any())
+		mask_drop(a->cookie, MASK_LOCAL);
+	if (a->call == RULE_CONNECT && !a->moved && error == 0 && mask_any())
+		mask_drop(a->cookie, MASK_PEER);
+	if (!a->moved || (error != 0 && error != EINPROGRESS))
+		return;
+	if (a->call == RULE_BIND)
+		mask_bind(a);
+	else if (a->call == RULE_CONNECT)
+		mask_connect(a);
+	else if (a->masked)
+		mask_put_source(a->cookie, &a->real, &a->asked);
+}
+
+/* ---- accepted connections ---- */
+
+bool act_accepted(int fd, int listener)
+{
+	struct act a = { .call = RULE_ACCEPT, .fd = listener };
+	struct endpoint local;
+
+	if (!describe(&a))
+		return true;
+	local_name(&a, listener, &local);
+	plan(&a, &local);
+	if (!a.acting)
+		return true;
+	if (a.plan.action[ACT_DENY] != NULL) {
+		tell_done(&a, ACT_DENY, 0);
+		sys_close(fd);
+		return false;
+	}
+	if (a.plan.action[ACT_CLOEXEC] != NULL && !is_quiet())
+		track_close_on_exec(fd);
+	act_set(&a, fd, true);
+	return true;
+}
+
+/* ---- paths of ours ---- */
+
+static bool is_held(uint64_t cookie)
+{
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		if (track_known((int)fd) == cookie)
+			return true;
+	}
+	return false;
+}
+
+/* "…: RefCount Protocol Flags Type St Inode Path": the flag is __SO_ACCEPTCON, of listeners only. */
+static bool is_listener_of(const char *line, const char *path)
+{
+	const char *p = line, *end = strchr(line, '/');
+
+	for (int field = 0; p != NULL && field < 3; field++) {
+		p = strchr(p, ' ');
+		if (p != NULL)
+			p++;
+	}
+	return p != NULL && end != NULL && strncmp(p, "00010000", 8) == 0 && strcmp(end, path) == 0;
+}
+
+/* Whether any process still listens there; true where that cannot be known. */
+static bool has_listener(const char *path)
+{
+	char buf[4096];
+	struct sys_file f = sys_file_open(AT_FDCWD, "/proc/self/net/unix", O_RDONLY);
+	size_t have = 0;
+	bool found = false;
+	ssize_t n;
+
+	if (f.fd < 0)
+		return true;
+	while (!found && (n = sys_read(f.fd, buf + have, sizeof(buf) - 1 - have)) > 0) {
+		char *line = buf, *end;
+
+		have += (size_t)n;
+		buf[have] = '\0';
+		for (; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+			*end = '\0';
+			found = is_listener_of(line, path);
+		}
+		have -= (size_t)(line - buf);
+		memmove(buf, line, have);
+	}
+	sys_file_close(&f);
+	return found;
+}
+
+void act_closed(uint64_t cookie)
+{
+	struct endpoint path;
+	char name[sizeof(path.name) + 1] = "";
+
+	if (is_quiet() || thread.vfork_child != 0 || !mask_get(cookie, MASK_PATH, &path) || is_held(cookie))
+		return;
+	memcpy(name, path.name, path.port);
+	if (has_listener(name))
+		return;
+	sys3(SYS_unlinkat, AT_FDCWD, name, 0);
+	mask_drop(cookie, MASK_PATH);
+}
+
+static void close_path(uint64_t cookie, const struct endpoint *path)
+{
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		if (track_known((int)fd) != cookie)
+			continue;
+		track_closed((int)fd, track_closing((int)fd), sys_close((int)fd) < 0);
+	}
+	act_closed(cookie);
+}
+
+void act_exit(void)
+{
+	if (!is_quiet() && thread.vfork_child == 0)
+		mask_each_path(close_path);
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+#include "mask.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fdtab.h"
+#include "track.h"
+
+#define SETS 512u
+#define WAYS 4u
+#define BUSY ((uint64_t)1)
+
+struct mask {
+	_Atomic uint64_t key; /* 0: free.  BUSY: being written */
+	uint64_t cookie;
+	uint16_t what; /* enum mask_what; 0: a source of datagrams */
+	struct endpoint asked;
+};
+
+static struct mask table[SETS][WAYS];
+_Atomic uint32_t mask_count;
+
+static uint64_t key_of(uint64_t cookie, uint64_t what)
+{
+	uint64_t key = (cookie * 0x9e3779b97f4a7c15u ^ what) * 0xbf58476d1ce4e5b9u;
+
+	key ^= key >> 31;
+	return key > BUSY ? key : key + 2;
+}
+
+/* FNV-1a. */
+static uint64_t hash(const struct endpoint *ep)
+{
+	uint64_t h = 0xcbf29ce484222325u ^ ep->family ^ (uint64_t)ep->port << 16;
+	size_t n = ep->family == AF_INET ? 4 : ep->family == AF_INET6 ? 16 : ep->port;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (uint8_t)ep->name[i]) * 0x100000001b3u;
+	return h | 1u << 8; /* apart from every enum mask_what */
+}
+
+static struct mask *set_of(uint64_t key)
+{
+	return table[key % SETS];
+}
+
+/* The place of that key (0: a free one), held by the caller (BUSY); NULL if there is none. */
+static struct mask *take(struct mask *set, uint64_t key)
+{
+	for (unsigned i = 0; i < WAYS; i++) {
+		uint64_t was = key;
+
+		if (atomic_compare_exchange_strong(&set[i].key, &was, BUSY))
+			return &set[i];
+	}
+	return NULL;
+}
+
+static bool is_open(uint64_t cookie)
+{
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		struct fd_entry *e = fdtab_find((int)fd);
+
+		if (e != NULL && FD_STATE(fd_word(e)) != FD_NONE &&
+		    atomic_load_explicit(&e->cookie, memory_order_relaxed) == cookie)
+			return true;
+	}
+	return false;
+}
+
+/* Only where there is no other place: a socket that this process has no more. */
+static struct mask *take_dead(struct mask *set)
+{
+	for (unsigned i = 0; i < WAYS; i++) {
+		uint64_t was = atomic_load_explicit(&set[i].key, memory_order_acquire);
+
+		if (was > BUSY && !is_open(set[i].cookie) &&
+		    atomic_compare_exchange_strong(&set[i].key, &was, BUSY))
+			return &set[i];
+	}
+	return NULL;
+}
+
+static int put(uint64_t key, uint64_t cookie, uint16_t what, const struct endpoint *asked)
+{
+	struct mask *m = take(set_of(key), key);
+
+	if (m == NULL)
+		m = take(set_of(key), 0);
+	if (m == NULL)
+		m = take_dead(set_of(key));
+	if (m == NULL)
+		return -ENOBUFS;
+	m->cookie = cookie;
+	m->what = what;
+	m->asked = *asked;
+	atomic_store_explicit(&m->key, key, memory_order_release);
+	atomic_fetch_add_explicit(&mask_count, 1, memory_order_relaxed);
+	return 0;
+}
+
+static bool get(uint64_t key, struct endpoint *out)
+{
+	struct mask *set = set_of(key);
+
+	for (unsigned i = 0; i < WAYS; i++) {
+		struct endpoint asked;
+
+		if (atomic_load_explicit(&set[i].key, memory_order_acquire) != key)
+			continue;
+		asked = set[i].asked;
+		atomic_thread_fence(memory_order_acquire);
+		if (atomic_load_explicit(&set[i].key, memory_order_relaxed) != key)
+			continue;
+		*out = asked;
+		return true;
+	}
+	return false;
+}
+
+int mask_put(uint64_t cookie, enum mask_what what, const struct endpoint *asked)
+{
+	return cookie == 0 ? -ENOBUFS : put(key_of(cookie, what), cookie, (uint16_t)what, asked);
+}
+
+bool mask_get(uint64_t cookie, enum mask_what what, struct endpoint *out)
+{
+	return cookie != 0 && get(key_of(cookie, what), out);
+}
+
+void mask_drop(uint64_t cookie, enum mask_what what)
+{
+	uint64_t key = key_of(cookie, what);
+	struct mask *m = take(set_of(key), key);
+
+	if (m != NULL)
+		atomic_store_explicit(&m->key, 0, memory_order_release);
+}
+
+int mask_put_source(uint64_t cookie, const struct endpoint *real, const struct endpoint *asked)
+{
+	return put(key_of(cookie, hash(real)), cookie, 0, asked);
+}
+
+bool mask_get_source(uint64_t cookie, const struct endpoint *real, struct endpoint *out)
+{
+	return get(key_of(cookie, hash(real)), out);
+}
+
+static void copy(uint64_t from, enum mask_what as, uint64_t to, enum mask_what what)
+{
+	struct endpoint asked;
+
+	if (mask_get(from, as, &asked))
+		mask_put(to, what, &asked);
+}
+
+void mask_inherit(uint64_t listener, uint64_t connection)
+{
+	copy(listener, MASK_LOCAL, connection, MASK_CONNECTION);
+	copy(listener, MASK_BORN, connection, MASK_BORN);
+}
+
+void mask_move(uint64_t from, uint64_t to)
+{
+	for (enum mask_what what = MASK_LOCAL; what <= MASK_PATH; what++) {
+		copy(from, what, to, what);
+		mask_drop(from, what);
+	}
+}
+
+/* Calls visit for each entry that is not being written; those of a key below BUSY are free. */
+static void each(bool (*visit)(const struct mask *m, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < SETS * WAYS; i++) {
+		const struct mask *m = &table[i / WAYS][i % WAYS];
+
+		if (atomic_load_explicit(&m->key, memory_order_acquire) > BUSY && !visit(m, arg))
+			return;
+	}
+}
+
+struct taken {
+	const struct endpoint *asked;
+	uint64_t than;
+	uint16_t type;
+	bool found;
+};
+
+static bool has_type(uint64_t cookie, uint16_t type)
+{
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		struct fd_entry *e = fdtab_find((int)fd);
+		uint64_t word = fd_word(e);
+
+		if (FD_STATE(word) == FD_SOCKET && FD_TYPE(word) == type &&
+		    atomic_load_explicit(&e->cookie, memory_order_relaxed) == cookie)
+			return true;
+	}
+	return false;
+}
+
+static bool is_taken(const struct mask *m, void *arg)
+{
+	struct taken *t = arg;
+
+	t->found = m->what == MASK_LOCAL && m->cookie != t->than && endpoint_equal(&m->asked, t->asked) &&
+		   has_type(m->cookie, t->type);
+	return !t->found;
+}
+
+bool mask_taken(const struct endpoint *asked, uint16_t type, uint64_t than)
+{
+	struct taken t = { .asked = asked, .than = than, .type = type };
+
+	if (mask_any() && asked->port != 0)
+		each(is_taken, &t);
+	return t.found;
+}
+
+static bool visit_path(const struct mask *m, void *arg)
+{
+	void (**visit)(uint64_t, const struct endpoint *) = arg;
+	struct endpoint path = m->asked;
+
+	if (m->what == MASK_PATH)
+		(*visit)(m->cookie, &path);
+	return true;
+}
+
+void mask_each_path(void (*visit)(uint64_t cookie, const struct endpoint *path))
+{
+	if (mask_any())
+		each(visit_path, &visit);
+}
+
+/* KEY.COOKIE.WHAT.FAMILY.PORT.SCOPE.NAME, in hex, for each; ':' between them. */
+static bool write_one(const struct mask *m, void *arg)
+{
+	struct text *t = arg, before = *t;
+	const uint64_t fields[] = { atomic_load_explicit(&m->key, memory_order_relaxed),
+				    m->cookie,
+				    m->what,
+				    m->asked.family,
+				    m->asked.port,
+				    m->asked.scope };
+	size_t n = m->asked.family == AF_UNIX ? m->asked.port : sizeof(m->asked.ip);
+
+	if (!is_open(m->cookie))
+		return true;
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		text_add_hex(t, fields[i]);
+		text_add(t, ".");
+	}
+	for (size_t i = 0; i < n; i++) {
+		text_add_hex(t, (uint8_t)m->asked.name[i] >> 4);
+		text_add_hex(t, (uint8_t)m->asked.name[i] & 15);
+	}
+	text_add(t, ":");
+	if (!t->full)
+		return true;
+	/* All or nothing of each. */
+	*t = before;
+	t->buf[t->len] = '\0';
+	t->full = true;
+	return false;
+}
+
+bool mask_write(struct text *t)
+{
+	if (mask_any())
+		each(write_one, t);
+	return !t->full;
+}
+
+static bool read_name(const char **p, struct endpoint *ep)
+{
+	for (size_t i = 0; **p != ':' && **p != '\0'; i++) {
+		char digits[3] = { (*p)[0], (*p)[1], '\0' };
+		const char *d = digits;
+		uint64_t byte;
+
+		if (i >= sizeof(ep->name) || !text_take_u64(&d, 16, &byte) || *d != '\0' || digits[1] == '\0')
+			return false;
+		ep->name[i] = (char)byte;
+		*p += 2;
+	}
+	return ep->family != AF_UNIX || ep->port <= sizeof(ep->name);
+}
+
+void mask_read(const char *p)
+{
+	while (p != NULL && *p != '\0') {
+		struct endpoint ep = { 0 };
+		uint64_t f[6];
+
+		for (size_t i = 0; i < 6; i++) {
+			if (!text_take_u64(&p, 16, &f[i]) || *p++ != '.')
+				return;
+		}
+		ep.family = (uint16_t)f[3];
+		ep.port = (uint16_t)f[4];
+		ep.scope = (uint32_t)f[5];
+		if (f[0] <= BUSY || !read_name(&p, &ep))
+			return;
+		put(f[0], f[1], (uint16_t)f[2], &ep);
+		if (*p == ':')
+			p++;
+	}
+}

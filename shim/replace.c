@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+#include "replace.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "common/sys.h"
+#include "common/text.h"
+#include "mask.h"
+#include "see.h"
+#include "track_private.h"
+
+#define EPOLLS_MAX 8
+#define SCAN_FDS 4096
+
+/* Options that mean the same in every family.  Twice the buffer sizes that are set is what is told:
+ * socket(7). */
+static const struct {
+	int name;
+	bool halved;
+} options[] = {
+	{ SO_REUSEADDR, false }, { SO_KEEPALIVE, false }, { SO_BROADCAST, false }, { SO_OOBINLINE, false },
+	{ SO_PRIORITY, false },	 { SO_RCVLOWAT, false },  { SO_SNDBUF, true },	   { SO_RCVBUF, true },
+	{ SO_MARK, false },	 { SO_TIMESTAMP, false },
+};
+
+static int option(int fd, int name, void *value, socklen_t *len)
+{
+	return (int)sys5(SYS_getsockopt, fd, SOL_SOCKET, name, value, len);
+}
+
+static void set_option(int fd, int name, const void *value, socklen_t len)
+{
+	sys5(SYS_setsockopt, fd, SOL_SOCKET, name, value, len);
+}
+
+/* Only what differs: to set a buffer's size ends its growing by itself. */
+static void copy_options(int from, int to)
+{
+	static const int structs[] = { SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO };
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		int now = see_option(to, options[i].name), was = see_option(from, options[i].name);
+
+		if (options[i].halved)
+			was /= 2, now /= 2;
+		if (was != now)
+			set_option(to, options[i].name, &was, sizeof(was));
+	}
+	for (size_t i = 0; i < sizeof(structs) / sizeof(structs[0]); i++) {
+		union {
+			struct linger linger;
+			struct timeval time;
+		} value;
+		socklen_t len = sizeof(value);
+
+		if (option(from, structs[i], &value, &len) == 0)
+			set_option(to, structs[i], &value, len);
+	}
+}
+
+static void copy_flags(int from, int to)
+{
+	long flags = sys3(SYS_fcntl, from, F_GETFL, 0);
+
+	if (flags >= 0)
+		sys3(SYS_fcntl, to, F_SETFL, flags);
+}
+
+struct registration {
+	int epoll;
+	struct epoll_event event;
+};
+
+static bool is_epoll(int fd)
+{
+	static const char name[] = "anon_inode:[eventpoll]";
+	char path[32], link[sizeof(name)];
+	struct text t = TEXT_IN(path);
+
+	text_add(&t, "/proc/self/fd/");
+	text_add_u64(&t, (uint64_t)fd);
+	return sys4(SYS_readlinkat, AT_FDCWD, path, link, sizeof(link)) == sizeof(name) - 1 &&
+	       memcmp(link, name, sizeof(name) - 1) == 0;
+}
+
+static const char *value_of(const char *line, const char *name, uint64_t *out, unsigned base)
+{
+	const char *p = strstr(line, name);
+
+	if (p == NULL)
+		return NULL;
+	p += strlen(name);
+	p += strspn(p, " \t");
+	return text_take_u64(&p, base, out) ? p : NULL;
+}
+
+/* A line of proc(5), fdinfo: "tfd:  7 events:  19 data:  7  pos:0 …"; the numbers behind tfd in hex. */
+static bool parse_line(const char *line, int fd, struct epoll_event *out)
+{
+	uint64_t tfd, events, data;
+
+	if (strncmp(line, "tfd:", 4) != 0 || value_of(line, "tfd:", &tfd, 10) == NULL || tfd != (uint64_t)fd ||
+	    value_of(line, "events:", &events, 16) == NULL || value_of(line, "data:", &data, 16) == NULL)
+		return false;
+	out->events = (uint32_t)events;
+	out->data.u64 = data;
+	return true;
+}
+
+/* How fd is registered with an epoll instance, if it is. */
+static bool find_registration(int epoll, int fd, struct epoll_event *out)
+{
+	char path[48], buf[2048];
+	struct text t = TEXT_IN(path);
+	struct sys_file f;
+	size_t have = 0;
+	bool found = false;
+	ssize_t n;
+
+	text_add(&t, "/proc/self/fdinfo/");
+	text_add_u64(&t, (uint64_t)epoll);
+	f = sys_file_open(AT_FDCWD, path, O_RDONLY);
+	if (f.fd < 0)
+		return false;
+	while (!found && (n = sys_read(f.fd, buf + have, sizeof(buf) - 1 - have)) > 0) {
+		char *line = buf, *end;
+
+		have += (size_t)n;
+		buf[have] = '\0';
+		for (; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+			*end = '\0';
+			found = parse_line(line, fd, out);
+		}
+		have -= (size_t)(line - buf);
+		memmove(buf, line, have);
+		if (have == sizeof(buf) - 1)
+			break;
+	}
+	sys_file_close(&f);
+	return found;
+}
+
+static int find_epolls(int fd, struct registration out[static EPOLLS_MAX])
+{
+	struct stat st = { 0 };
+	int n = 0;
+	long open = sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/fd", &st, 0) < 0 ? 0 : st.st_size;
+
+	for (int at = 0; at < SCAN_FDS && open > 0 && n < EPOLLS_MAX; at++) {
+		if (sys3(SYS_fcntl, at, F_GETFD, 0) < 0)
+			continue;
+		open--;
+		out[n].epoll = at;
+		if (is_epoll(at) && find_registration(at, fd, &out[n].event))
+			n++;
+	}
+	return n;
+}
+
+/* The old description would go on reporting EPOLLHUP if another descriptor kept it: epoll(7), Q6. */
+static int put_in_place(int new, int fd)
+{
+	struct registration epolls[EPOLLS_MAX];
+	int n = find_epolls(fd, epolls);
+	long cloexec = sys3(SYS_fcntl, fd, F_GETFD, 0);
+	int ret;
+
+	for (int i = 0; i < n; i++)
+		sys4(SYS_epoll_ctl, epolls[i].epoll, EPOLL_CTL_DEL, fd, NULL);
+	ret = (int)sys3(SYS_dup3, new, fd, cloexec > 0 && (cloexec & FD_CLOEXEC) ? O_CLOEXEC : 0);
+	for (int i = 0; i < n; i++)
+		sys4(SYS_epoll_ctl, epolls[i].epoll, EPOLL_CTL_ADD, fd, &epolls[i].event);
+	return ret < 0 ? ret : 0;
+}
+
+/* The first is what the program calls with, and made known as created by it; the others are its copies. */
+static int put_everywhere(int new, int fd, uint64_t cookie, int family, int type, int protocol)
+{
+	uint64_t closers = track_read(&self.closers);
+	int ret = put_in_place(new, fd);
+
+	if (ret < 0)
+		return ret;
+	track_created(fd, family, type, protocol, false, closers);
+	for (unsigned other = 0; other < fdtab_end(); other++) {
+		uint64_t c, inode;
+		struct fd_entry *e = entry_of((int)other);
+		uint64_t word = fd_word(e);
+
+		if (FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &c, &inode) || c != cookie)
+			continue;
+		if (put_in_place(new, (int)other) == 0)
+			track_look((int)other, 0);
+	}
+	return 0;
+}
+
+int replace_socket(int fd, uint64_t cookie, int family, int type, int protocol)
+{
+	uint64_t now;
+	int ret, new;
+
+	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		return -EPERM;
+	new = (int)sys3(SYS_socket, family, type | SOCK_CLOEXEC, protocol);
+	if (new < 0)
+		return new;
+	copy_options(fd, new);
+	copy_flags(fd, new);
+	track_begin(&self.closers);
+	ret = put_everywhere(new, fd, cookie, family, type, protocol);
+	track_end(&self.closers);
+	sys_close(new);
+	if (ret == 0 && see_cookie(fd, &now) == SEEN_SOCKET)
+		mask_move(cookie, now);
+	return ret;
+}
