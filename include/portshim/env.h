@@ -14,6 +14,10 @@
 /* Where sessions are made and looked for, instead of the places of portshim(1), FILES. */
 #define PS_ENV_ROOT "PORTSHIM_ROOT"
 
+/* Rules, as portshim-rules(5) has them: `portshim run` appends them to those of its options; a process of
+ * an ambient session reads them itself. */
+#define PS_ENV_RULES "PORTSHIM_RULES"
+
 #define PS_LIBRARY "libportshim.so"
 
 #endif
