@@ -28,7 +28,8 @@ enum {
 struct cmd_opt {
 	int val;
 	const char *name;
-	const char *arg; /* what its argument is called; NULL if it takes none */
+	const char
+		*arg; /* what its argument is called; "[=X]" if it may be left out; NULL if it takes none */
 	const char *help;
 };
 
@@ -41,6 +42,7 @@ struct cmd_usage {
 	const char *synopsis;	    /* what follows the verb */
 	const char *about;	    /* a paragraph, lines ended */
 	const struct cmd_opt *opts; /* ended by a zero row */
+	void (*more)(void);	    /* prints what else the help says; may be NULL */
 };
 
 /* Returned by cmd_option() besides an option's val. */

@@ -17,16 +17,23 @@
 #include "common/session.h"
 #include "out.h"
 #include "portshim/env.h"
+#include "ruleset.h"
 #include "sessions.h"
 #include "util.h"
 #include "view.h"
 
-#define OPT_SUMMARY CMD_OPT_OWN
+enum { OPT_SUMMARY = CMD_OPT_OWN, OPT_SHARE, OPT_REDIRECT, OPT_DENY, OPT_CLOEXEC };
 
 static const struct cmd_opt opts[] = {
 	{ 'o', "output", "DIR", "make the session in DIR, which must be empty or not exist" },
 	{ 's', "session", "DIR", "join the session in DIR" },
 	{ OPT_SUMMARY, "summary", NULL, "stay, and show what was held once CMD has ended" },
+	{ 'r', "rule", "RULE", "a rule; see 'portshim rules --help'" },
+	{ 'f', "file", "FILE", "rules from FILE, or '-' for standard input" },
+	{ OPT_SHARE, "share", "[=PORTS]", "let others bind these ports too, or any" },
+	{ OPT_REDIRECT, "redirect", "FROM=TO", "move binds and connects, as 80=8080" },
+	{ OPT_DENY, "deny", "PORTS", "refuse to bind these ports" },
+	{ OPT_CLOEXEC, "cloexec", NULL, "leave no listener open to programs that CMD executes" },
 	{ 0 },
 };
 
@@ -42,28 +49,60 @@ static const struct cmd_usage usage = {
 struct run {
 	char *output, *session;
 	bool summary;
+	struct ruleset rules;
 	char **cmd;
 	char library[PATH_MAX];
 	char dir[PATH_MAX]; /* the session's, absolute */
 	bool made;	    /* by this run, in a place of its own choice */
 };
 
+static void run_free(struct run *run)
+{
+	ruleset_free(&run->rules);
+}
+
+static int give_rules(struct run *run, enum ruleset_origin origin)
+{
+	int ret = ruleset_give(&run->rules, origin, optarg);
+
+	return ret == 0 ? 0 : cmd_error(usage.verb, "%s", strerror(-ret));
+}
+
+static int set_option(struct run *run, int opt)
+{
+	switch (opt) {
+	case 'o':
+		run->output = optarg;
+		return 0;
+	case 's':
+		run->session = optarg;
+		return 0;
+	case 'r':
+		return give_rules(run, RULESET_RULE);
+	case 'f':
+		return give_rules(run, RULESET_FILE);
+	case OPT_SHARE:
+		return give_rules(run, RULESET_SHARE);
+	case OPT_REDIRECT:
+		return give_rules(run, RULESET_REDIRECT);
+	case OPT_DENY:
+		return give_rules(run, RULESET_DENY);
+	case OPT_CLOEXEC:
+		return give_rules(run, RULESET_CLOEXEC);
+	default:
+		run->summary = true;
+		return 0;
+	}
+}
+
 static int parse(struct run *run, int argc, char **argv)
 {
 	int opt, status;
 
 	while ((opt = cmd_option(&usage, argc, argv)) >= 0) {
-		switch (opt) {
-		case 'o':
-			run->output = optarg;
-			break;
-		case 's':
-			run->session = optarg;
-			break;
-		default:
-			run->summary = true;
-			break;
-		}
+		status = set_option(run, opt);
+		if (status != 0)
+			return status;
 	}
 	status = cmd_parsed(opt);
 	if (status >= 0)
@@ -74,6 +113,15 @@ static int parse(struct run *run, int argc, char **argv)
 		return cmd_error(usage.verb, "no CMD to run; see 'portshim run --help'");
 	run->cmd = argv + optind;
 	return -1;
+}
+
+static int make_rules(struct run *run)
+{
+	int ret = ruleset_make(&run->rules, secure_getenv(PS_ENV_RULES));
+
+	if (ret == -EINVAL)
+		return cmd_error(NULL, "%s", run->rules.why);
+	return ret == 0 ? 0 : cmd_error(usage.verb, "%s", strerror(-ret));
 }
 
 /* The library */
@@ -471,12 +519,14 @@ static int run_summarised(const struct run *run)
 
 int cmd_run(int argc, char **argv)
 {
-	struct run run = { 0 };
+	CLEANUP(run_free) struct run run = { 0 };
 	int status = parse(&run, argc, argv);
 
 	if (status >= 0)
 		return status;
-	status = find_library(&run);
+	status = make_rules(&run);
+	if (status == 0)
+		status = find_library(&run);
 	if (status == 0)
 		status = check_library(&run);
 	if (status == 0)

@@ -42,13 +42,20 @@ int cmd_error(const char *verb, const char *fmt, ...)
 	return EXIT_BAD;
 }
 
+static int takes_argument(const struct cmd_opt *o)
+{
+	if (o->arg == NULL)
+		return no_argument;
+	return o->arg[0] == '[' ? optional_argument : required_argument;
+}
+
 static void print_option(const struct cmd_opt *o)
 {
 	char letter[5] = "    ", word[64];
 
 	if (o->val < 256)
 		snprintf(letter, sizeof(letter), "-%c, ", o->val);
-	snprintf(word, sizeof(word), "--%s%s%s", o->name, o->arg != NULL ? " " : "",
+	snprintf(word, sizeof(word), "--%s%s%s", o->name, takes_argument(o) == required_argument ? " " : "",
 		 o->arg != NULL ? o->arg : "");
 	printf("  %s%-20s  %s\n", letter, word, o->help);
 }
@@ -59,6 +66,8 @@ static void print_usage(const struct cmd_usage *u)
 	for (const struct cmd_opt *o = u->opts; o->name != NULL; o++)
 		print_option(o);
 	print_option(&help_opt);
+	if (u->more != NULL)
+		u->more();
 }
 
 struct getopt_tables {
@@ -70,8 +79,7 @@ static void add_option(struct getopt_tables *t, size_t i, const struct cmd_opt *
 {
 	char *end = t->shorts + strlen(t->shorts);
 
-	t->longs[i] =
-		(struct option){ o->name, o->arg != NULL ? required_argument : no_argument, NULL, o->val };
+	t->longs[i] = (struct option){ o->name, takes_argument(o), NULL, o->val };
 	if (o->val >= 256)
 		return;
 	*end++ = (char)o->val;

@@ -110,6 +110,17 @@ struct session_row {
 /* Takes no hold of rows; they must outlive the view. */
 int view_sessions(const struct session_row *rows, size_t n, struct view *out);
 
+/* A rule, or what one decides: NUL-terminated, NULL for what there is not. */
+struct rule_row {
+	const char *action; /* its word */
+	char *does;	    /* the action as it would be written */
+	char *result;	    /* where a redirect leads, or the error that it ends in */
+	char *source, *rule;
+};
+
+/* decisions: what each does, too.  Takes no hold of rows. */
+int view_rules(const struct rule_row *rows, size_t n, bool decisions, struct view *out);
+
 void view_free(struct view *v);
 
 static inline void view_freep(struct view *v)

@@ -115,6 +115,8 @@ struct rules_error {
 
 /* No text may be longer. */
 #define RULES_TEXT_MAX 65535
+/* Nor that of the environment. */
+#define RULES_ENV_MAX 16384
 /* No name given to rules_parse(). */
 #define RULES_NAME_MAX 16
 
