@@ -793,5 +793,5 @@ int main(int argc, char **argv)
 		return usage();
 	run_all(&o, &t);
 	print_totals(&t);
-	return t.failed > 0 || t.seeds == 0;
+	return t.failed > 0 || t.count.holdings == 0;
 }
