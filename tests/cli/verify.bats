@@ -200,6 +200,21 @@ sneak() {
 	run ! grep -v 'compared 3 descriptors of 1 process: 1 differs$' watch.out
 }
 
+@test "--watch --json: an object a line, the last one of what is there then" {
+	sneak dup
+	sneak=$PID
+	start watch "$PORTSHIM" verify -s "$SESSION" --watch --json
+	watch=$PID
+	differs() { head -1 watch.out | jq -e ".differences[0].pid == $1 and .compared == 3"; }
+	wait_for differs "$sneak"
+	finish sneak "$sneak"
+	wait_for grep -qx '{"differences":\[\],"compared":0,"unseen":\[\]}' watch.out
+	kill -TERM "$watch"
+	STATUS=0
+	wait "$watch" || STATUS=$?
+	[ "$STATUS" -eq 0 ]
+}
+
 @test "bad usage and bad input are exit status 2" {
 	run "$PORTSHIM" verify --nonsense
 	[ "$status" -eq 2 ]
