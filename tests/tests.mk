@@ -58,9 +58,22 @@ $(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(addprefix $(B)
 	$(call SAY,CC)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) -lcmocka -pthread
 
--include $(wildcard $(T)/*/*.d) $(wildcard $(B)/tool-obj/tests/unit/*.d $(B)/tool-obj/shim/*.d)
+# The tree that is tortured is a program like any other; who holds it against the kernel is linked with the tools.
+TORTURE := $(T)/torture/torture $(T)/torture/check
 
-test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT)
+$(T)/torture/torture: $(wildcard tests/torture/torture.c tests/torture/ops_*.c tests/torture/*.h) shim/hooks.def
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(TEST_CFLAGS)) -o $@ $(filter %.c,$^) $(LDFLAGS) -pthread
+
+$(T)/torture/check: $(B)/tool-obj/tests/torture/check.o $(B)/tool-obj/tests/torture/compare.o $(UNIT_OBJ)
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+
+-include $(wildcard $(T)/*/*.d) $(wildcard $(B)/tool-obj/tests/*/*.d $(B)/tool-obj/shim/*.d)
+
+test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT) $(TORTURE)
 
 # ---- what to install ----
 # As commands, not prerequisites: what comes after them is looked for by a make of its own.
@@ -128,21 +141,12 @@ fuzz:
 	+@$(SUB) all $(T)/fuzz/log
 	@B=$(B) tests/fuzz/run $(FUZZ_RUNS) $(FUZZ_SECONDS)
 
-$(T)/torture/torture: tests/torture/torture.c $(wildcard tests/torture/ops_*.c) $(wildcard tests/torture/*.h)
-	@mkdir -p $(@D)
-	$(call SAY,CC)
-	$(Q)$(CC) $(filter-out -MMD -MP,$(TEST_CFLAGS)) -o $@ $(filter %.c,$^) $(LDFLAGS) -pthread
-
-$(T)/torture/check: tests/torture/check.c tests/torture/compare.c $(wildcard tests/torture/*.h) $(UNIT_OBJ)
-	@mkdir -p $(@D)
-	$(call SAY,CC)
-	$(Q)$(CC) $(filter-out -MMD -MP,$(TOOL_CFLAGS)) $(CFLAGS) -o $@ $(filter %.c %.o,$^) $(LDFLAGS) $(TOOL_LIBS)
-
-torture: test-deps
-	@$(SUB) all
-	@$(T)/torture/check --holdings $(TORTURE_HOLDINGS)
-
+# Seeds that `make check` does not run.
 TORTURE_HOLDINGS ?= 100000
+TORTURE_FROM ?= 201
+torture: test-deps
+	+@$(SUB) all $(TORTURE)
+	@$(T)/torture/check --from $(TORTURE_FROM) --holdings $(TORTURE_HOLDINGS)
 
 SHELL_FILES = $(shell grep -rlE '^.!/bin/(ba)?sh$$' tests .ci) $(wildcard tests/cli/*.bash)
 C_FILES = $(shell find include shim tools tests -name '*.[ch]')
@@ -185,4 +189,4 @@ help:
 	@echo 'make install    to PREFIX ($(PREFIX)), below DESTDIR if set'
 	@echo 'make clean'
 
-.PHONY: deps test-deps test-programs demo check unit preload cli asan tsan tsan-run transparency fuzz lint bench clean-tests help
+.PHONY: deps test-deps test-programs demo check unit preload cli asan tsan tsan-run transparency fuzz torture lint bench clean-tests help

@@ -175,6 +175,14 @@ static uint64_t unanswered(struct live *l, const struct process *p)
 	return n != NULL && n->exec > n->answered ? n->exec : 0;
 }
 
+/* Its exec is not answered, and will not be: what has been replaced a moment ago only has not begun. */
+static bool is_silent(struct live *l, const struct process *p)
+{
+	uint64_t exec = unanswered(l, p);
+
+	return exec != 0 && verify_clock(CLOCK_MONOTONIC) - (int64_t)exec >= CONFIRM_NS;
+}
+
 /* Targets. */
 
 static int add_targets(struct live *l)
@@ -295,7 +303,6 @@ static int compare_target(struct live *l, struct verify *v, struct target *t)
 	struct process *p = process_of(l, t);
 	const struct kernel_diag *net;
 	size_t before = v->n;
-	uint64_t exec;
 	int err;
 
 	t->again = false;
@@ -304,9 +311,8 @@ static int compare_target(struct live *l, struct verify *v, struct target *t)
 	t->count = (struct verify_count){ 0 };
 	if (p == NULL || !is_covered(p) || t->unreadable != 0)
 		return 0;
-	exec = unanswered(l, p);
-	if (exec != 0) { /* being replaced; in a while it will have reported, or never will */
-		t->again = verify_clock(CLOCK_MONOTONIC) - (int64_t)exec < CONFIRM_NS;
+	if (unanswered(l, p) != 0) { /* being replaced; in a while it will have reported, or never will */
+		t->again = !is_silent(l, p);
 		return 0;
 	}
 	err = net_of(l, t->pid, &net);
@@ -465,7 +471,7 @@ static bool why_unseen(struct live *l, const struct target *t, const struct proc
 		n = snprintf(out, REASON_MAX, "%s",
 			     strncmp(p->covered, no, sizeof(no) - 1) == 0 ? p->covered + sizeof(no) - 1
 									  : p->covered);
-	else if (unanswered(l, p) != 0)
+	else if (is_silent(l, p))
 		n = snprintf(out, REASON_MAX,
 			     "did not report: the program it runs should have loaded the library");
 	else if (t->unreadable != 0)
@@ -483,7 +489,7 @@ static int gather_target(struct live *l, const struct target *t, struct verified
 
 	if (p == NULL)
 		return 0;
-	if (is_covered(p) && unanswered(l, p) == 0 && t->unreadable == 0) {
+	if (is_covered(p) && !is_silent(l, p) && t->unreadable == 0) {
 		v->processes++;
 		v->compared += t->count.compared;
 	}

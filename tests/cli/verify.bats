@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
 # portshim verify: equal where the record is the kernel's, exact rows where it is not, and never a row
-# for what is only a race.
+# for what is only a race.  Real servers are in verify_load.bats.
 
 # shellcheck disable=SC2030,SC2031,SC2119,SC2154 # each test is a subshell, and run sets what it sets
 bats_require_minimum_version 1.5.0
@@ -159,51 +159,6 @@ sneak() {
 	verified 0 "$equal"
 }
 
-@test "nginx under load: equal every time" {
-	PORT=$(free_port)
-	cat >nginx.conf <<-END
-		daemon off;
-		worker_processes 2;
-		pid $DIR/nginx.pid;
-		error_log stderr;
-		events { worker_connections 256; }
-		http { access_log off; server { listen 127.0.0.1:$PORT; location / { return 200 "hello\n"; } } }
-	END
-	record nginx nginx -e stderr -p "$DIR" -c "$DIR/nginx.conf"
-	nginx=$PID
-	wait_for listening "$PORT"
-	for ((look = 0; look < 20; look++)); do
-		curl -sf --max-time 10 -H 'Connection: close' -o /dev/null -Z "http://127.0.0.1:$PORT/?[1-300]" \
-			>/dev/null 2>&1 3>&- &
-		curl -sf --max-time 10 -H 'Connection: close' -o /dev/null "http://127.0.0.1:$PORT/?[1-300]" \
-			>/dev/null 2>&1 3>&- &
-		own $!
-		verified 0 '.differences == [] and .compared >= 3'
-	done
-	# Looking again and again hides nothing.
-	join sneak "$HELPERS/sneak" dup
-	ready sneak
-	curl -sf --max-time 10 -H 'Connection: close' -o /dev/null "http://127.0.0.1:$PORT/?[1-3000]" \
-		>/dev/null 2>&1 3>&- &
-	own $!
-	verified 1 "(.differences | length) == 1 and .differences[0].pid == $PID"
-	kill -QUIT "$nginx"
-}
-
-@test "redis under load: equal every time" {
-	PORT=$(free_port)
-	record redis redis-server --bind 127.0.0.1 --port "$PORT" --save '' --dir "$DIR"
-	redis=$PID
-	wait_for redis-cli -p "$PORT" ping
-	# Connections that stay, and some that come and go.
-	start bench redis-benchmark -p "$PORT" -q -l -t ping,set -n 20000 -c 30
-	start churn redis-benchmark -p "$PORT" -q -l -t ping -n 2000 -c 20 -k 0
-	for ((look = 0; look < 20; look++)); do
-		verified 0 '.differences == [] and .compared >= 1'
-	done
-	kill -TERM "$redis"
-}
-
 @test "processes that come and go: equal every time" {
 	PORT=$(free_port)
 	cat >forks.py <<-'END'
@@ -243,6 +198,21 @@ sneak() {
 	wait "$watch" || STATUS=$?
 	[ "$STATUS" -eq 1 ]
 	run ! grep -v 'compared 3 descriptors of 1 process: 1 differs$' watch.out
+}
+
+@test "--watch --json: an object a line, the last one of what is there then" {
+	sneak dup
+	sneak=$PID
+	start watch "$PORTSHIM" verify -s "$SESSION" --watch --json
+	watch=$PID
+	differs() { head -1 watch.out | jq -e ".differences[0].pid == $1 and .compared == 3"; }
+	wait_for differs "$sneak"
+	finish sneak "$sneak"
+	wait_for grep -qx '{"differences":\[\],"compared":0,"unseen":\[\]}' watch.out
+	kill -TERM "$watch"
+	STATUS=0
+	wait "$watch" || STATUS=$?
+	[ "$STATUS" -eq 0 ]
 }
 
 @test "bad usage and bad input are exit status 2" {

@@ -26,8 +26,8 @@
 #include "util.h"
 
 #define MS 1000000ull
-#define STOP_MS 8000ull
-#define SEED_MS 30000ull
+#define STOP_MS 20000ull
+#define SEED_MS 120000ull
 #define PIDS_MAX 512
 #define JOBS_MAX 64
 
@@ -36,7 +36,7 @@ struct options {
 	uint64_t holdings; /* 0: as many as the seeds give */
 	unsigned jobs, rounds;
 	bool verbose, keep;
-	char portshim[PATH_MAX], torture[PATH_MAX];
+	char own[PATH_MAX - 64], portshim[PATH_MAX], torture[PATH_MAX];
 	char also[NAMES_MAX], without[NAMES_MAX], only[NAMES_MAX];
 };
 
@@ -593,6 +593,7 @@ static void copy_out(FILE *from)
 }
 
 struct totals {
+	const struct options *o;
 	uint64_t seeds, failed, rounds, processes;
 	struct count count;
 };
@@ -605,6 +606,8 @@ static void finish_worker(struct worker *w, int status, struct totals *t)
 	       (unsigned long long)++t->seeds, w->seed, (unsigned long long)r->rounds,
 	       (unsigned long long)r->count.holdings);
 	copy_out(w->out);
+	if (status != 0)
+		printf("# again: %s --seed %lu --keep\n", t->o->own, w->seed);
 	fflush(stdout);
 	t->failed += status != 0;
 	t->rounds += r->rounds;
@@ -676,7 +679,8 @@ static void run_all(const struct options *o, struct totals *t)
 
 static int usage(void)
 {
-	fputs("usage: check [--seeds A-B | --seed N] [--holdings N] [--jobs N] [--rounds N] [--keep]\n"
+	fputs("usage: check [--seeds A-B | --seed N | --from N --holdings N] [--jobs N] [--rounds N] "
+	      "[--keep]\n"
 	      "             [--also OP,…] [--without OP,…] [--only OP,…]\n",
 	      stderr);
 	return 2;
@@ -695,6 +699,9 @@ static bool set_option(struct options *o, int opt, const char *value)
 	case 'n':
 		o->first = o->last = strtoul(value, NULL, 10);
 		o->verbose = true;
+		return true;
+	case 'f':
+		o->first = strtoul(value, NULL, 10);
 		return true;
 	case 'h':
 		o->holdings = strtoull(value, NULL, 10);
@@ -722,11 +729,17 @@ static bool set_option(struct options *o, int opt, const char *value)
 static bool parse(struct options *o, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "seeds", 1, NULL, 's' },    { "seed", 1, NULL, 'n' },
-		{ "holdings", 1, NULL, 'h' }, { "jobs", 1, NULL, 'j' },
-		{ "rounds", 1, NULL, 'r' },   { "also", 1, NULL, 'a' },
-		{ "only", 1, NULL, 'o' },     { "without", 1, NULL, 'w' },
-		{ "keep", 0, NULL, 'k' },     { 0 },
+		{ "seeds", 1, NULL, 's' },
+		{ "seed", 1, NULL, 'n' },
+		{ "from", 1, NULL, 'f' },
+		{ "holdings", 1, NULL, 'h' },
+		{ "jobs", 1, NULL, 'j' },
+		{ "rounds", 1, NULL, 'r' },
+		{ "also", 1, NULL, 'a' },
+		{ "only", 1, NULL, 'o' },
+		{ "without", 1, NULL, 'w' },
+		{ "keep", 0, NULL, 'k' },
+		{ 0 },
 	};
 	int opt;
 
@@ -740,18 +753,31 @@ static bool parse(struct options *o, int argc, char **argv)
 /* BUILD/tests/torture/check: the others are near. */
 static bool find_programs(struct options *o)
 {
-	char own[PATH_MAX - 64];
-	ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
-	char *slash;
+	ssize_t n = readlink("/proc/self/exe", o->own, sizeof(o->own) - 1);
+	int dir;
 
 	if (n <= 0)
 		return false;
-	own[n] = '\0';
-	slash = strrchr(own, '/');
-	*slash = '\0';
-	snprintf(o->torture, sizeof(o->torture), "%s/torture", own);
-	snprintf(o->portshim, sizeof(o->portshim), "%s/../../portshim", own);
+	o->own[n] = '\0';
+	dir = (int)(strrchr(o->own, '/') - o->own);
+	snprintf(o->torture, sizeof(o->torture), "%.*s/torture", dir, o->own);
+	snprintf(o->portshim, sizeof(o->portshim), "%.*s/../../portshim", dir, o->own);
 	return access(o->torture, X_OK) == 0 && access(o->portshim, X_OK) == 0;
+}
+
+static void print_totals(const struct totals *t)
+{
+	const struct count *c = &t->count;
+
+	printf("1..%llu\n", (unsigned long long)t->seeds);
+	printf("# %llu rounds of %llu processes, %llu holdings (%llu nameless, %llu of them twins, %llu of "
+	       "partly covered), %llu records dropped\n",
+	       (unsigned long long)t->rounds, (unsigned long long)t->processes,
+	       (unsigned long long)c->holdings, (unsigned long long)c->nameless, (unsigned long long)c->twins,
+	       (unsigned long long)c->partly, (unsigned long long)c->dropped);
+	printf("# %llu seeds, %llu failed: %llu differences in %llu holdings\n", (unsigned long long)t->seeds,
+	       (unsigned long long)t->failed, (unsigned long long)c->differences,
+	       (unsigned long long)c->holdings);
 }
 
 int main(int argc, char **argv)
@@ -759,19 +785,13 @@ int main(int argc, char **argv)
 	struct options o = {
 		.first = 1, .last = 200, .rounds = 6, .jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)
 	};
-	struct totals t = { 0 };
+	struct totals t = { .o = &o };
 
 	if (o.jobs > JOBS_MAX)
 		o.jobs = JOBS_MAX;
 	if (!parse(&o, argc, argv) || !find_programs(&o))
 		return usage();
 	run_all(&o, &t);
-	printf("1..%llu\n", (unsigned long long)t.seeds);
-	printf("# %llu rounds of %llu processes, %llu holdings (%llu nameless, %llu of them twins, %llu of "
-	       "partly covered), %llu records dropped, %llu differences\n",
-	       (unsigned long long)t.rounds, (unsigned long long)t.processes,
-	       (unsigned long long)t.count.holdings, (unsigned long long)t.count.nameless,
-	       (unsigned long long)t.count.twins, (unsigned long long)t.count.partly,
-	       (unsigned long long)t.count.dropped, (unsigned long long)t.count.differences);
-	return t.failed > 0 || t.seeds == 0;
+	print_totals(&t);
+	return t.failed > 0 || t.count.holdings == 0;
 }
