@@ -86,13 +86,13 @@ static void plan(struct act *a, const struct endpoint *address)
 		.type = a->type,
 		.protocol = a->protocol,
 		.address = address,
-		.exe = ruleset.exe,
-		.argv = ruleset.argv,
-		.argv_len = ruleset.argv_len,
+		.exe = our_rules.exe,
+		.argv = our_rules.argv,
+		.argv_len = our_rules.argv_len,
 		.euid = is_quiet() ? log_uid(&self.log) : (uid_t)sys0(SYS_geteuid),
 	};
 
-	a->acting = rules_plan(&ruleset.rules, &query, &a->plan);
+	a->acting = rules_plan(&our_rules.rules, &query, &a->plan);
 }
 
 /* ---- saying what was done ---- */
@@ -302,7 +302,7 @@ static void local_name(const struct act *a, int fd, struct endpoint *out)
 
 int act_before(struct act *a, enum rule_call call, int fd, const struct sockaddr *addr, socklen_t len)
 {
-	bool wanted = ruleset_wants(call);
+	bool wanted = our_rules_wants(call);
 
 	a->addr = addr;
 	a->asked_addr = addr;

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 
 #include "common/endpoint.h"
-#include "ruleset.h"
+#include "our_rules.h"
 
 struct act {
 	const struct sockaddr *addr; /* what the kernel is to be given */

@@ -8,7 +8,7 @@
 #include "mask.h"
 #include "portshim/env.h"
 #include "process.h"
-#include "ruleset.h"
+#include "our_rules.h"
 
 #define PRELOAD "LD_PRELOAD"
 
@@ -145,7 +145,7 @@ char *const *environ_complete(char *const envp[], bool preload, const struct env
 
 	if (!right && !write_preload(theirs, preload, &t))
 		return envp;
-	rules = environ_get(envp, PS_ENV_RULES) == NULL ? ruleset.variable : NULL;
+	rules = environ_get(envp, PS_ENV_RULES) == NULL ? our_rules.variable : NULL;
 	for (; envp != NULL && *envp != NULL; envp++) {
 		if ((right || value_of(*envp, PRELOAD) == NULL) && value_of(*envp, PS_ENV_PROCESS) == NULL &&
 		    value_of(*envp, PS_ENV_MASKS) == NULL)

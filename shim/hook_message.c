@@ -78,7 +78,7 @@ static ssize_t send_plain(int fd, const struct msghdr *msg, int flags)
 /* With a name that a rule may be about, and that can be read as the rest of the message can. */
 static bool is_ruled(const struct msghdr *msg, struct msghdr *copy)
 {
-	return (ruleset_wants(RULE_SEND) || mask_any()) && process_enter_socket() &&
+	return (our_rules_wants(RULE_SEND) || mask_any()) && process_enter_socket() &&
 	       act_copy(copy, msg, sizeof(*copy)) && copy->msg_name != NULL && copy->msg_namelen > 0;
 }
 

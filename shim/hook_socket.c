@@ -120,7 +120,7 @@ static int accept_admitted(bool four, int fd, struct sockaddr *addr, socklen_t *
 		if (room > 0)
 			*len = room;
 		new = four ? REAL(accept4)(fd, addr, len, flags) : REAL(accept)(fd, addr, len);
-	} while (new >= 0 && ruleset_wants(RULE_ACCEPT) && !act_accepted(new, fd));
+	} while (new >= 0 && our_rules_wants(RULE_ACCEPT) && !act_accepted(new, fd));
 	return new;
 }
 

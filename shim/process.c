@@ -85,7 +85,7 @@ static void begin(uint64_t parent, uint32_t flags, bool session_start, const cha
 	atomic_store_explicit(&self.state, ATTACHED, memory_order_release);
 	emit_start(parent, flags, session_start);
 	track_stock(PS_STOCK_START, false);
-	ruleset_load(rules);
+	our_rules_load(rules);
 }
 
 static bool is_gone(uint32_t pid)
@@ -336,7 +336,7 @@ void process_before_uid(uid_t euid)
 	    session_arena_path(self.session, euid, path, sizeof(path)) < 0)
 		return;
 	log_move(&self.log, path, euid);
-	ruleset_give(euid);
+	our_rules_give(euid);
 }
 
 /* Whether there is a way back to a uid. */

@@ -4,6 +4,7 @@
 LINT_DEPS := clang clang-format clang-tidy cppcheck shellcheck bats libcmocka-dev
 TRANSPARENCY_DEPS := libpython3.11-testsuite python3.11 iproute2 util-linux nginx-light haproxy redis-server redis-tools
 FUZZ_DEPS := clang
+BENCH_DEPS := nginx-light strace
 T := $(B)/tests
 
 # ---- programs ----
@@ -13,7 +14,7 @@ TEST_CFLAGS = $(BASE_CFLAGS) -Itests/preload $(CFLAGS) $(SANITIZE)
 PRELOAD := $(patsubst tests/preload/%.c,$(T)/preload/%,$(filter-out tests/preload/cases.c,$(wildcard tests/preload/*.c)))
 HELPERS := $(patsubst tests/helpers/%.c,$(T)/helpers/%,$(wildcard tests/helpers/*.c)) $(T)/helpers/static_server \
 	$(patsubst tests/helpers/lib/%.c,$(T)/helpers/%.so,$(wildcard tests/helpers/lib/*.c))
-BENCHES := $(T)/bench/bench $(T)/bench/nothing
+BENCHES := $(T)/bench/bench $(T)/bench/do_nothing.so $(T)/bench/nothing
 
 $(PRELOAD): $(T)/preload/%: tests/preload/%.c tests/preload/cases.c tests/preload/cases.h
 	@mkdir -p $(@D)
@@ -35,11 +36,6 @@ $(T)/helpers/%: tests/helpers/%.c
 	$(call SAY,CC)
 	$(Q)$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $< $(LDFLAGS) -pthread
 
-$(T)/bench/bench: tests/bench/bench.c $(COMMON_SRC:%.c=$(B)/tool-obj/%.o)
-	@mkdir -p $(@D)
-	$(call SAY,CC)
-	$(Q)$(CC) $(TEST_CFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) $(LDFLAGS)
-
 $(T)/bench/nothing: $(T)/helpers/nothing
 	@mkdir -p $(@D)
 	cp $< $@
@@ -60,6 +56,21 @@ $(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(addprefix $(B)
 
 # The tree that is tortured is a program like any other; who holds it against the kernel is linked with the tools.
 TORTURE := $(T)/torture/torture $(T)/torture/check
+
+# The model is measured too, and linked as into the unit tests.
+BENCH_SRC := $(filter-out %/do_nothing.c,$(wildcard tests/bench/*.c))
+
+$(T)/bench/bench: $(BENCH_SRC) $(wildcard tests/bench/*.h) $(UNIT_OBJ)
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(TOOL_CFLAGS)) $(CFLAGS) $(SANITIZE) -o $@ $(filter %.c %.o,$^) $(LDFLAGS) $(TOOL_LIBS) -lm
+
+# initfirst: nothing can call a wrapper before the library has found what to hand calls on to.
+$(T)/bench/do_nothing.so: tests/bench/do_nothing.c shim/hooks.def
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(BASE_CFLAGS)) $(CFLAGS) -fPIC -shared -Wl,-z,initfirst -o $@ $< $(LDFLAGS) -ldl
+
 
 $(T)/torture/torture: $(wildcard tests/torture/torture.c tests/torture/ops_*.c tests/torture/*.h) shim/hooks.def
 	@mkdir -p $(@D)
@@ -107,7 +118,7 @@ preload: test-deps
 	@$(RUN) hooks preload
 
 cli: test-deps
-	+@$(SUB) all $(HELPERS)
+	+@$(SUB) all $(HELPERS) $(BENCHES)
 	@$(RUN) cli
 
 SANITIZED = -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -165,9 +176,9 @@ lint:
 	shellcheck -x -s bats $(wildcard tests/cli/*.bats)
 
 bench:
-	@tests/install $(DEPS)
+	@tests/install $(DEPS) $(BENCH_DEPS)
 	+@$(SUB) all $(BENCHES)
-	@B=$(B) tests/bench/run
+	@B=$(B) tests/bench/run $(ROWS)
 
 clean: clean-tests
 clean-tests:

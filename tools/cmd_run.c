@@ -266,6 +266,23 @@ static int find_session(struct run *run)
 	return make_own_session(run);
 }
 
+/* A session has one set of rules from its first process on: what lives there already started without. */
+static int give_session_rules(const struct run *run)
+{
+	int ret;
+
+	if (run->rules.len == 0)
+		return 0;
+	if (run->session != NULL)
+		return cmd_error(usage.verb,
+				 "%s: rules are made with a session: give them with -o, in a new one", run->session);
+	ret = session_rules_write(run->dir, geteuid(), run->rules.text, run->rules.len);
+	if (ret == 0)
+		return 0;
+	cmd_error(usage.verb, "%s: rules: %s", run->dir, strerror(-ret));
+	return EXIT_RUN_FAILED;
+}
+
 /* Nobody will ever live in it. */
 static void unmake_session(const struct run *run)
 {
@@ -335,6 +352,9 @@ static int set_environment(const struct run *run)
 	if (ret == 0 && setenv(PS_ENV_SESSION, run->dir, 1) < 0)
 		ret = -errno;
 	unsetenv(PS_ENV_PROCESS);
+	/* They are the session's now. */
+	unsetenv(PS_ENV_RULES);
+	unsetenv(PS_ENV_MASKS);
 	if (ret == 0)
 		return 0;
 	cmd_error(usage.verb, "%s", strerror(-ret));
@@ -531,6 +551,8 @@ int cmd_run(int argc, char **argv)
 		status = check_library(&run);
 	if (status == 0)
 		status = find_session(&run);
+	if (status == 0)
+		status = give_session_rules(&run);
 	if (status != 0)
 		return status;
 	sessions_tidy();

@@ -147,7 +147,7 @@ static void has(int fd, uint64_t inode)
 	assert_int_equal(fd_list_add(&after, fd, inode), 0);
 }
 
-static struct endpoint endpoint_of(struct ps_addr a)
+static struct endpoint unpacked(struct ps_addr a)
 {
 	struct endpoint ep;
 
@@ -165,8 +165,8 @@ static struct diag_socket *told(uint64_t inode, uint16_t family, uint16_t type, 
 	net.sockets[net.n] = (struct diag_socket){
 		.socket = { .inode = inode, .family = family, .type = type, .state = state },
 	};
-	net.sockets[net.n].socket.local = endpoint_of(local);
-	net.sockets[net.n].socket.peer = endpoint_of(peer);
+	net.sockets[net.n].socket.local = unpacked(local);
+	net.sockets[net.n].socket.peer = unpacked(peer);
 	return &net.sockets[net.n++];
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef PORTSHIM_RULESET_H
-#define PORTSHIM_RULESET_H
+#ifndef PORTSHIM_OUR_RULES_H
+#define PORTSHIM_OUR_RULES_H
 
 /*
  * The rules that this process goes by: its session's, or in bare mode those of PORTSHIM_RULES.  Read once,
@@ -12,9 +12,9 @@
 
 #include "common/rules.h"
 
-#define RULESET_BARE_MAX 16384u /* PORTSHIM_RULES in bare mode */
+#define OUR_RULES_MAX 16384u /* PORTSHIM_RULES in bare mode */
 
-struct ruleset {
+struct our_rules {
 	_Atomic uint8_t calls; /* bit 1 << enum rule_call */
 	struct rules rules;
 	const char *text; /* as it was read */
@@ -23,18 +23,19 @@ struct ruleset {
 	const char *exe, *argv;
 	size_t argv_len;
 };
-extern struct ruleset ruleset;
+extern struct our_rules our_rules;
 
 /* The first question of every wrapper that a rule may be about. */
-static inline bool ruleset_wants(enum rule_call call)
+static inline bool our_rules_wants(enum rule_call call)
 {
-	return __builtin_expect(atomic_load_explicit(&ruleset.calls, memory_order_relaxed) >> call & 1, 0);
+	return __builtin_expect(atomic_load_explicit(&our_rules.calls, memory_order_relaxed) >> call & 1, 0);
 }
 
-/* Reads and records them; makes system calls.  value: of PORTSHIM_RULES, or NULL in a session of `run`. */
-void ruleset_load(const char *value);
+/* Reads and records them; makes system calls.  value: of PORTSHIM_RULES, or NULL; a session's own rules
+ * stand above it, as a child is not to shake them off. */
+void our_rules_load(const char *value);
 
 /* Gives a copy to a uid that this process is about to become: its images could not read ours. */
-void ruleset_give(uid_t uid);
+void our_rules_give(uid_t uid);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ruleset.h"
+#include "our_rules.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 #define EXE_MAX 4096u
 #define ARGV_MAX 16384u
 
-struct ruleset ruleset;
+struct our_rules our_rules;
 
 static char *map(size_t size)
 {
@@ -31,14 +31,14 @@ static void describe(char *out)
 	ssize_t n = sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", out, EXE_MAX - 1);
 	struct sys_file f;
 
-	ruleset.exe = out;
+	our_rules.exe = out;
 	out[n > 0 ? n : 0] = '\0';
-	ruleset.argv = out + EXE_MAX;
+	our_rules.argv = out + EXE_MAX;
 	f = sys_file_open(AT_FDCWD, "/proc/self/cmdline", O_RDONLY);
 	if (f.fd < 0)
 		return;
 	n = sys_read(f.fd, out + EXE_MAX, ARGV_MAX - 1);
-	ruleset.argv_len = n > 0 ? (size_t)n : 0;
+	our_rules.argv_len = n > 0 ? (size_t)n : 0;
 	sys_file_close(&f);
 }
 
@@ -68,7 +68,7 @@ static void use(const char *text, size_t len, const char *name)
 	struct rules_error error;
 	char *room = map(rules_room(len) + EXE_MAX + ARGV_MAX);
 	int ret = room == NULL ? -ENOMEM
-			       : rules_parse(text, len, name, NULL, room + EXE_MAX + ARGV_MAX, &ruleset.rules,
+			       : rules_parse(text, len, name, NULL, room + EXE_MAX + ARGV_MAX, &our_rules.rules,
 					     &error);
 
 	if (ret < 0) {
@@ -76,10 +76,10 @@ static void use(const char *text, size_t len, const char *name)
 		return;
 	}
 	describe(room);
-	ruleset.text = text;
-	ruleset.len = len;
-	emit_rules((uint32_t)ruleset.rules.n, "");
-	atomic_store_explicit(&ruleset.calls, ruleset.rules.calls, memory_order_release);
+	our_rules.text = text;
+	our_rules.len = len;
+	emit_rules((uint32_t)our_rules.rules.n, "");
+	atomic_store_explicit(&our_rules.calls, our_rules.rules.calls, memory_order_release);
 }
 
 static int read_file(const struct sys_file *f, uid_t uid, char **text, size_t *len)
@@ -105,7 +105,8 @@ static int read_file(const struct sys_file *f, uid_t uid, char **text, size_t *l
 	return 0;
 }
 
-static void load_session(void)
+/* False: the session has none. */
+static bool load_session(void)
 {
 	char path[LOG_PATH_MAX];
 	uid_t uid = (uid_t)sys0(SYS_geteuid);
@@ -115,12 +116,12 @@ static void load_session(void)
 	int ret = session_rules_path(self.session, uid, path, sizeof(path));
 
 	if (ret < 0)
-		return;
+		return true;
 	f = sys_file_open(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW);
 	if (f.fd < 0) {
 		if (f.fd != -ENOENT)
 			tell_problem("rules", f.fd, NULL);
-		return;
+		return f.fd != -ENOENT;
 	}
 	ret = read_file(&f, uid, &text, &len);
 	sys_file_close(&f);
@@ -128,31 +129,30 @@ static void load_session(void)
 		use(text, len, NULL);
 	else
 		tell_problem("rules", ret, NULL);
+	return true;
 }
 
-void ruleset_load(const char *value)
+void our_rules_load(const char *value)
 {
 	size_t len = value != NULL ? strlen(value) : 0, name = sizeof(PS_ENV_RULES "=") - 1;
 	char *copy;
 
-	if (value == NULL) {
-		load_session();
+	if (load_session() || value == NULL)
 		return;
-	}
 	/* A copy: the environment is the program's to change, and exec carries it on. */
-	copy = len <= RULESET_BARE_MAX ? map(name + len + 1) : NULL;
+	copy = len <= OUR_RULES_MAX ? map(name + len + 1) : NULL;
 	if (copy == NULL) {
-		tell_problem(PS_ENV_RULES, len > RULESET_BARE_MAX ? -E2BIG : -ENOMEM, NULL);
+		tell_problem(PS_ENV_RULES, len > OUR_RULES_MAX ? -E2BIG : -ENOMEM, NULL);
 		return;
 	}
 	memcpy(copy, PS_ENV_RULES "=", name);
 	memcpy(copy + name, value, len + 1);
-	ruleset.variable = copy;
+	our_rules.variable = copy;
 	use(copy + name, len, PS_ENV_RULES);
 }
 
-void ruleset_give(uid_t uid)
+void our_rules_give(uid_t uid)
 {
-	if (ruleset.text != NULL && ruleset.variable == NULL)
-		session_rules_write(self.session, uid, ruleset.text, ruleset.len);
+	if (our_rules.text != NULL && our_rules.variable == NULL)
+		session_rules_write(self.session, uid, our_rules.text, our_rules.len);
 }

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a call costs.  A worker of each variant lives as long as the rows do; each is told over a pipe
+ * to run a short round in turn.
+ */
+#include "bench.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BATCH 200  /* connections that wait to be accepted, at most */
+#define SECONDS 24 /* for the rows of one kind, at most */
+
+/* ---- the worker ---- */
+
+static int worker_listener;
+static const char *worker_program;
+
+static void turn_accept(void)
+{
+	if (close(accept4(worker_listener, NULL, NULL, SOCK_CLOEXEC)) != 0)
+		die("accept4");
+}
+
+static void turn_dup_file(void)
+{
+	close(dup(STDIN_FILENO));
+}
+
+static void turn_dup_socket(void)
+{
+	close(dup(worker_listener));
+}
+
+static void turn_listen(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fd, 5) != 0 || close(fd) != 0)
+		die("bind");
+}
+
+static void turn_fork(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(0);
+	if (waitpid(pid, &status, 0) != pid || status != 0)
+		die("fork");
+}
+
+static void turn_exec(void)
+{
+	pid_t pid = vfork();
+	int status;
+
+	if (pid == 0) {
+		execl(worker_program, worker_program, (char *)NULL);
+		_exit(127);
+	}
+	if (waitpid(pid, &status, 0) != pid || status != 0)
+		die("exec");
+}
+
+/*
+ * A fork copies what the worker has mapped, chunks of the log among it: rows that fork have workers
+ * of their own.
+ */
+struct task {
+	const char *row;
+	void (*turn)(void);
+	unsigned turns, turns_traced; /* a round */
+	struct budget budget;
+	bool forks;
+};
+
+static const struct task tasks[] = {
+	{ "accept4 + close, TCP loopback", turn_accept, BATCH, 20, { RATIO, 1.10 }, false },
+	{ "close(dup(0)), not a socket", turn_dup_file, 4000, 40, { RATIO, 1.05 }, false },
+	{ "close(dup(socket))", turn_dup_socket, 2000, 40, { NO_BUDGET, 0 }, false },
+	{ "socket + bind + listen + close", turn_listen, 400, 20, { RATIO, 1.25 }, false },
+	{ "fork + _exit + wait", turn_fork, 30, 6, { MORE, 8000 }, true },
+	{ "exec of a small program", turn_exec, 15, 3, { MORE, 160000 }, true },
+};
+#define TASKS (sizeof(tasks) / sizeof(tasks[0]))
+
+int calls_worker(const char *program)
+{
+	unsigned port, task, turns;
+
+	worker_program = program;
+	worker_listener = loopback_listener(&port);
+	printf("%u\n", port);
+	fflush(stdout);
+	while (scanf("%u %u", &task, &turns) == 2 && task < TASKS) {
+		double begin = now();
+
+		for (unsigned i = 0; i < turns; i++)
+			tasks[task].turn();
+		printf("%f\n", (now() - begin) / turns);
+		fflush(stdout);
+	}
+	return 0;
+}
+
+/* ---- the driver ---- */
+
+struct worker {
+	struct child child;
+	unsigned port;
+	bool runs;
+};
+
+static struct worker start_worker(enum variant v)
+{
+	const char *argv[] = { bench.self, "--worker", bench.nothing_program, NULL };
+	struct worker w = { .runs = can_start(v) };
+	char session[4200];
+
+	if (!w.runs)
+		return w;
+	new_dir(session, sizeof(session));
+	w.child = start(v, session, argv);
+	if (fscanf(w.child.from, "%u", &w.port) != 1)
+		die("a worker does not start");
+	return w;
+}
+
+/* Whoever connects, and whatever that costs, the clock of the worker does not run meanwhile. */
+static double run_round(struct worker *w, unsigned task, unsigned turns)
+{
+	int clients[BATCH];
+	unsigned n = tasks[task].turn == turn_accept ? turns : 0;
+	double ns;
+
+	for (unsigned i = 0; i < n; i++) {
+		clients[i] = loopback_connect(w->port);
+		if (clients[i] < 0)
+			die("connect");
+	}
+	fprintf(w->child.to, "%u %u\n", task, turns);
+	fflush(w->child.to);
+	if (fscanf(w->child.from, "%lf", &ns) != 1)
+		die("a worker has gone");
+	for (unsigned i = 0; i < n; i++)
+		close(clients[i]);
+	return ns;
+}
+
+static void one_round(struct worker *workers, unsigned task, struct samples *s)
+{
+	const struct task *t = &tasks[task];
+	unsigned r = s->rounds++;
+
+	for (unsigned i = 0; i < VARIANTS; i++) {
+		enum variant v = in_turn(r, i);
+		unsigned turns = v == STRACE ? t->turns_traced : t->turns;
+
+		if (workers[v].runs)
+			s->of[v][r] = run_round(&workers[v], task, bench.smoke ? 2 : turns);
+	}
+}
+
+static bool is_meant(unsigned task, bool forks)
+{
+	return tasks[task].forks == forks && wanted(tasks[task].row);
+}
+
+/* Workers of their own for all rounds until `end`. */
+static void measure_start(bool forks, struct samples *samples, double end)
+{
+	struct worker workers[VARIANTS];
+
+	for (unsigned v = 0; v < VARIANTS; v++)
+		workers[v] = start_worker(v);
+	for (unsigned r = 0; another_round(r, end); r++) {
+		for (unsigned t = 0; t < TASKS; t++) {
+			if (is_meant(t, forks))
+				one_round(workers, t, &samples[t]);
+		}
+	}
+	for (unsigned v = 0; v < VARIANTS; v++) {
+		if (workers[v].runs)
+			stop(&workers[v].child);
+	}
+}
+
+static void measure_tasks(bool forks)
+{
+	static struct samples samples[TASKS];
+	bool any = false;
+
+	for (unsigned t = 0; t < TASKS; t++)
+		any = any || is_meant(t, forks);
+	for (unsigned i = 0; any && i < starts(); i++)
+		measure_start(forks, samples, now() + SECONDS * 1e9 / STARTS);
+	for (unsigned t = 0; t < TASKS; t++) {
+		if (is_meant(t, forks))
+			row_compared(tasks[t].row, &samples[t], tasks[t].budget);
+	}
+}
+
+void measure_calls(void)
+{
+	measure_tasks(false);
+	measure_tasks(true);
+}

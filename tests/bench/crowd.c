@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* What the tool makes of a record: `ls` over many processes, and binds that no poll would see. */
+#include "bench.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LISTENERS 10
+#define PROCESSES 1000
+#define ROUNDS 15
+#define BINDS 150
+#define BIND_LIVES 500000
+
+/* N children that have ten listeners of their parent's, until stdin ends. */
+int crowd(const char *processes)
+{
+	int gate[2], first = 0;
+	unsigned port;
+	char byte;
+
+	for (int i = 0; i < LISTENERS; i++)
+		first = loopback_listener(&port);
+	if (pipe(gate) != 0)
+		die("pipe");
+	for (int i = 0; i < atoi(processes); i++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			die("fork");
+		if (pid == 0) {
+			/* Its first record, so that it is known by more than its parent's. */
+			close(dup(first));
+			close(gate[1]);
+			_exit(read(gate[0], &byte, 1) != 0);
+		}
+	}
+	puts("ready");
+	fflush(stdout);
+	if (read(STDIN_FILENO, &byte, 1) < 0)
+		die("read");
+	close(gate[1]);
+	while (wait(NULL) > 0)
+		;
+	return 0;
+}
+
+int short_binds(const char *binds)
+{
+	for (int i = 0; i < atoi(binds); i++) {
+		unsigned port;
+		double begin = now();
+		int fd = loopback_listener(&port);
+
+		while (now() - begin < BIND_LIVES)
+			;
+		close(fd);
+	}
+	return 0;
+}
+
+/* Wall time of a command, its output thrown away. */
+static double command_ns(const char *const argv[])
+{
+	double begin = now();
+	pid_t pid = vfork();
+	int status;
+
+	if (pid == 0) {
+		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+		dup2(null, STDOUT_FILENO);
+		execv(argv[0], (char *const *)(uintptr_t)argv);
+		_exit(127);
+	}
+	if (waitpid(pid, &status, 0) != pid || status != 0)
+		die(argv[0]);
+	return now() - begin;
+}
+
+static void measure_ls(void)
+{
+	static const char row[] = "ls, 1,000 processes x 10 ports";
+	const char *crowd_argv[] = { bench.self, "--crowd", bench.smoke ? "20" : "1000", NULL };
+	double times[ROUNDS];
+	unsigned rounds = bench.smoke ? 1 : ROUNDS;
+	char session[4200], line[16] = "";
+	struct child c;
+
+	if (!wanted(row))
+		return;
+	new_dir(session, sizeof(session));
+	c = start(PORTSHIM, session, crowd_argv);
+	if (fgets(line, sizeof(line), c.from) == NULL || strcmp(line, "ready\n") != 0)
+		die("no crowd");
+	for (unsigned r = 0; r < rounds; r++)
+		times[r] = command_ns((const char *[]){ bench.portshim, "ls", "-s", session, NULL });
+	row_single(row, median(times, rounds), NS, (struct budget){ AT_MOST, 20e6 });
+	stop(&c);
+}
+
+static void measure_short_binds(void)
+{
+	static const char row[] = "binds of 500 us seen, of 150";
+	const char *argv[] = { bench.self, "--short-binds", "150", NULL };
+	char session[4200], *line = NULL;
+	const char *events_argv[] = { bench.portshim, "events", "--json", "-s", session, NULL };
+	struct child c;
+	size_t size = 0;
+	int n = 0;
+
+	if (!wanted(row))
+		return;
+	new_dir(session, sizeof(session));
+	c = start(PORTSHIM, session, argv);
+	stop(&c);
+	c = start(BARE, NULL, events_argv);
+	while (getline(&line, &size, c.from) > 0)
+		n += strstr(line, "\"bind\"") != NULL;
+	free(line);
+	stop(&c);
+	row_single(row, n, COUNT, (struct budget){ AT_LEAST, BINDS });
+}
+
+void measure_crowd(void)
+{
+	measure_ls();
+	measure_short_binds();
+}
