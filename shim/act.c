@@ -216,6 +216,14 @@ static int change_family(struct act *a, uint16_t family)
 	return 0;
 }
 
+/* unix(7) has a second bind fail of the path that the first has made. */
+static bool is_bound(const struct act *a)
+{
+	struct endpoint path;
+
+	return a->call == RULE_BIND && mask_any() && mask_get(a->cookie, MASK_PATH, &path);
+}
+
 /* Two sockets asked for one port: where each is moved to one of its own, the kernel does not say so. */
 static bool is_taken(const struct act *a)
 {
@@ -234,7 +242,9 @@ static int redirect(struct act *a)
 		ret = change_family(a, a->real.family);
 	else if (a->real.family != a->real_family)
 		ret = EAFNOSUPPORT;
-	if (ret == 0 && is_taken(a))
+	if (ret == 0 && is_bound(a))
+		ret = EINVAL;
+	else if (ret == 0 && is_taken(a))
 		ret = EADDRINUSE;
 	if (ret != 0)
 		return ret;
@@ -360,6 +370,12 @@ bool act_again(const struct act *a, int error)
 	    !is_dead(a))
 		return false;
 	return sys3(SYS_unlinkat, AT_FDCWD, ((const struct sockaddr_un *)a->addr)->sun_path, 0) == 0;
+}
+
+int act_error(const struct act *a, int error)
+{
+	/* No server has made the path: there is nobody to connect to. */
+	return error == ENOENT && a->moved && a->call == RULE_CONNECT ? ECONNREFUSED : error;
 }
 
 static void mask_bind(const struct act *a)

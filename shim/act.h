@@ -51,6 +51,9 @@ int act_refused(int error);
 /* After a failed bind: true if it is worth another try, as a dead UNIX socket stood in the way. */
 bool act_again(const struct act *act, int error);
 
+/* What the program is told of that errno: the same as where it wanted to go. */
+int act_error(const struct act *act, int error);
+
 /* After the call's own record: the real name, the mask. */
 void act_after(struct act *act, int error);
 

@@ -60,14 +60,14 @@ static void narrow(struct endpoint *asked, const struct endpoint *real)
 		loopback(asked);
 }
 
-/* A name for what has none in that family: the other side of a UNIX socket. */
-static bool nameless(uint64_t cookie, bool any, struct endpoint *out)
+/* A name for what has none in that family; the port of a UNIX socket's other end is 0. */
+static bool nameless(uint64_t cookie, bool any, const struct endpoint *real, struct endpoint *out)
 {
 	struct endpoint born;
 
 	if (!mask_get(cookie, MASK_BORN, &born))
 		return false;
-	*out = (struct endpoint){ .family = born.family };
+	*out = (struct endpoint){ .family = born.family, .port = real->family == AF_UNIX ? 0 : real->port };
 	if (!any)
 		loopback(out);
 	return true;
@@ -82,11 +82,11 @@ void believe_local(int fd, struct sockaddr *addr, socklen_t room, socklen_t *len
 
 	if (!known) {
 		known = mask_get(cookie, MASK_CONNECTION, &asked);
-		connection = known || mask_get(cookie, MASK_PEER, &real);
+		connection = known || mask_get(cookie, MASK_PEER, &asked);
 	}
-	if (!known && !nameless(cookie, !connection, &asked))
-		return;
 	endpoint_of(addr, *len < room ? *len : room, &real);
+	if (!known && !nameless(cookie, !connection, &real, &asked))
+		return;
 	if (known && connection)
 		narrow(&asked, &real);
 	/* Bound to port 0, elsewhere: the kernel chose, and the program wants to know. */
@@ -97,11 +97,12 @@ void believe_local(int fd, struct sockaddr *addr, socklen_t room, socklen_t *len
 
 void believe_peer(int fd, struct sockaddr *addr, socklen_t room, socklen_t *len)
 {
-	struct endpoint asked;
+	struct endpoint asked, real;
 	bool accepted;
 	uint64_t cookie = cookie_of(fd, &accepted);
 
-	if ((!accepted && mask_get(cookie, MASK_PEER, &asked)) || nameless(cookie, false, &asked))
+	endpoint_of(addr, *len < room ? *len : room, &real);
+	if ((!accepted && mask_get(cookie, MASK_PEER, &asked)) || nameless(cookie, false, &real, &asked))
 		give(&asked, addr, room, len);
 }
 
@@ -131,12 +132,13 @@ bool believe_family(int fd, int *family, int *protocol)
 	return true;
 }
 
-bool believe_swallow(int fd, int level)
+bool believe_swallow(int fd, int level, int name)
 {
 	struct endpoint born;
 	bool accepted;
 
-	return (level == IPPROTO_TCP || level == IPPROTO_IP || level == IPPROTO_IPV6) &&
+	return (level == IPPROTO_TCP || level == IPPROTO_IP || level == IPPROTO_IPV6 ||
+		(level == SOL_SOCKET && name == SO_REUSEPORT)) &&
 	       mask_get(cookie_of(fd, &accepted), MASK_BORN, &born) &&
 	       FD_FAMILY(fd_word(entry_of(fd))) == AF_UNIX;
 }

@@ -56,7 +56,7 @@ int hook_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 
 	if (!is_masked())
 		return REAL(getsockopt)(fd, level, name, value, len);
-	if (believe_swallow(fd, level)) {
+	if (believe_swallow(fd, level, name)) {
 		/* The kernel looks at the pointers; all options of TCP and IP are 0 here. */
 		ret = REAL(getsockopt)(fd, SOL_SOCKET, SO_TYPE, value, len);
 		if (ret == 0)

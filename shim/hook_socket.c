@@ -168,7 +168,7 @@ int hook_connect(int fd, const struct sockaddr *addr, socklen_t len)
 		return REAL(connect)(fd, addr, len);
 	error = act_before(&act, RULE_CONNECT, fd, addr, len);
 	ret = error == 0 ? REAL(connect)(fd, act.addr, act.len) : act_refused(error);
-	error = ret < 0 ? errno : 0;
+	error = ret < 0 ? act_error(&act, errno) : 0;
 	if (act.moved)
 		track_promote(fd);
 	e = thread.vfork_child != 0 ? NULL : fdtab_find(fd);
@@ -199,7 +199,7 @@ int hook_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 {
 	int ret;
 
-	if (mask_any() && process_enter() && believe_swallow(fd, level))
+	if (mask_any() && process_enter() && believe_swallow(fd, level, name))
 		return 0;
 	ret = REAL(setsockopt)(fd, level, name, value, len);
 	if (ret == 0 && level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT) &&

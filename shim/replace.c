@@ -22,7 +22,7 @@ static const struct {
 	int name;
 	bool halved;
 } options[] = {
-	{ SO_REUSEADDR, false }, { SO_KEEPALIVE, false }, { SO_BROADCAST, false }, { SO_OOBINLINE, false },
+	{ SO_REUSEADDR, false }, { SO_REUSEPORT, false }, { SO_KEEPALIVE, false }, { SO_BROADCAST, false }, { SO_OOBINLINE, false },
 	{ SO_PRIORITY, false },	 { SO_RCVLOWAT, false },  { SO_SNDBUF, true },	   { SO_RCVBUF, true },
 	{ SO_MARK, false },	 { SO_TIMESTAMP, false },
 };
