@@ -42,6 +42,17 @@ static void describe(char *out)
 	sys_file_close(&f);
 }
 
+static bool asks_uid(const struct rules *rules)
+{
+	for (size_t i = 0; i < rules->n; i++) {
+		for (unsigned k = 0; k < rules->rules[i].n_matches; k++) {
+			if (rules->rules[i].matches[k].matcher == MATCH_UID)
+				return true;
+		}
+	}
+	return false;
+}
+
 static void tell_problem(const char *name, int ret, const struct rules_error *error)
 {
 	char problem[384];
@@ -76,6 +87,7 @@ static void use(const char *text, size_t len, const char *name)
 		return;
 	}
 	describe(room);
+	our_rules.asks_uid = asks_uid(&our_rules.rules);
 	our_rules.text = text;
 	our_rules.len = len;
 	emit_rules((uint32_t)our_rules.rules.n, "");
