@@ -101,7 +101,8 @@ static void plan(struct act *a, const struct endpoint *address)
 
 /* ---- saying what was done ---- */
 
-static void tell(const struct act *a, enum rule_action_kind kind, const struct rule *rule, int value, int error)
+static void tell(const struct act *a, enum rule_action_kind kind, const struct rule *rule, int value,
+		 int error)
 {
 	const struct ps_act act = { .action = kind, .call = a->call, .value = value };
 

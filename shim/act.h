@@ -26,7 +26,7 @@ struct act {
 	const struct sockaddr *asked_addr; /* what the program gave, in memory that can be read */
 	int backlog;			   /* listen */
 	bool acting;
-	bool moved;	    /* a redirect is under way: asked and real differ */
+	bool moved; /* a redirect is under way: asked and real differ */
 	bool masked, replaced;
 	enum rule_call call;
 	int fd;

@@ -6,9 +6,9 @@
 #include "common/program.h"
 #include "common/text.h"
 #include "mask.h"
+#include "our_rules.h"
 #include "portshim/env.h"
 #include "process.h"
-#include "our_rules.h"
 
 #define PRELOAD "LD_PRELOAD"
 

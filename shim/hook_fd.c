@@ -68,7 +68,7 @@ static int fcntl_any(int (*call)(int, int, ...), int fd, int cmd, void *arg)
 	int new;
 
 	/* A rule keeps it close-on-exec. */
-	if (cmd == F_SETFD && (word_of(fd) & FD_CLOSES))
+	if (cmd == F_SETFD && track_closes_on_exec(fd))
 		arg = (void *)((uintptr_t)arg | FD_CLOEXEC);
 	if ((cmd != F_DUPFD && cmd != F_DUPFD_CLOEXEC) || !process_enter())
 		return call(fd, cmd, arg);
@@ -137,7 +137,7 @@ int hook_ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
 	va_end(ap);
-	if (request == FIONCLEX && (word_of(fd) & FD_CLOSES))
+	if (request == FIONCLEX && track_closes_on_exec(fd))
 		request = FIOCLEX;
 	return REAL(ioctl)(fd, request, arg);
 }

@@ -157,8 +157,9 @@ static void find_rooms(const struct mmsghdr *msgs, unsigned n, socklen_t rooms[s
 	for (unsigned i = 0; mask_any() && i < n && i < MESSAGES_MAX; i++) {
 		struct msghdr msg = { 0 };
 
-		rooms[i] = act_copy(&msg, &msgs[i].msg_hdr, sizeof(msg)) && msg.msg_name != NULL ? msg.msg_namelen
-												 : 0;
+		rooms[i] = act_copy(&msg, &msgs[i].msg_hdr, sizeof(msg)) && msg.msg_name != NULL
+				   ? msg.msg_namelen
+				   : 0;
 	}
 }
 

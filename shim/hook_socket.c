@@ -105,14 +105,14 @@ int hook_listen(int fd, int backlog)
 	return ret;
 }
 
-
 /* A connection that a rule refuses is none: the next is waited for, as the call would have. */
-static int accept_admitted(bool four, int fd, struct sockaddr *addr, socklen_t *len, int flags, socklen_t room)
+static int accept_admitted(bool four, int fd, struct sockaddr *addr, socklen_t *len, int flags,
+			   socklen_t room)
 {
 	int new;
 
 	/* Before the descriptor is there: another thread may exec as soon as it is. */
-	if (FD_STATE(fd_word(fdtab_find(fd))) == FD_SOCKET && (fd_word(fdtab_find(fd)) & FD_CLOSES)) {
+	if (track_closes_on_exec(fd)) {
 		flags |= SOCK_CLOEXEC;
 		four = true;
 	}

@@ -18,11 +18,11 @@
 #include "common/text.h"
 
 enum mask_what {
-	MASK_LOCAL = 1, /* the name that bind() was given */
+	MASK_LOCAL = 1,	 /* the name that bind() was given */
 	MASK_CONNECTION, /* the same of the listener that it was accepted from */
 	MASK_PEER,	 /* the name that connect() was given */
-	MASK_BORN,	 /* family, and in port the protocol, of a socket that was replaced by one of another */
-	MASK_PATH,	 /* the UNIX path that was made for it, to be removed */
+	MASK_BORN, /* family, and in port the protocol, of a socket that was replaced by one of another */
+	MASK_PATH, /* the UNIX path that was made for it, to be removed */
 };
 
 extern _Atomic uint32_t mask_count;

@@ -59,7 +59,7 @@ static void tell_problem(const char *name, int ret, const struct rules_error *er
 	struct text t = TEXT_IN(problem);
 
 	text_add(&t, name);
-	if (ret == -EINVAL) {
+	if (error != NULL) {
 		text_add(&t, ":");
 		text_add_u64(&t, error->line);
 		text_add(&t, ":");
@@ -79,11 +79,11 @@ static void use(const char *text, size_t len, const char *name)
 	struct rules_error error;
 	char *room = map(rules_room(len) + EXE_MAX + ARGV_MAX);
 	int ret = room == NULL ? -ENOMEM
-			       : rules_parse(text, len, name, NULL, room + EXE_MAX + ARGV_MAX, &our_rules.rules,
-					     &error);
+			       : rules_parse(text, len, name, NULL, room + EXE_MAX + ARGV_MAX,
+					     &our_rules.rules, &error);
 
 	if (ret < 0) {
-		tell_problem(name != NULL ? name : "rules", ret, &error);
+		tell_problem(name != NULL ? name : "rules", ret, ret == -EINVAL ? &error : NULL);
 		return;
 	}
 	describe(room);

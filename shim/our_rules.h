@@ -17,7 +17,7 @@
 struct our_rules {
 	_Atomic uint8_t calls; /* bit 1 << enum rule_call */
 	struct rules rules;
-	bool asks_uid; /* some rule has a `uid` */
+	bool asks_uid;	  /* some rule has a `uid` */
 	const char *text; /* as it was read */
 	size_t len;
 	const char *variable; /* bare mode: "PORTSHIM_RULES=…", for exec to carry on; else NULL */

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "act.h"
 #include "common/sys.h"
 #include "common/text.h"
-#include "act.h"
 #include "emit.h"
 #include "environ.h"
 #include "mask.h"

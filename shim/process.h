@@ -27,7 +27,7 @@ enum attachment {
  * is a fault in the child and another in the parent. */
 struct self {
 	_Atomic enum attachment state;
-	_Atomic bool quiet;		   /* a sandbox may punish system calls: make none */
+	_Atomic bool quiet; /* a sandbox may punish system calls: make none */
 	_Atomic bool taking_stock;
 	_Atomic(_Atomic uint32_t *) epoch; /* zeroed by the kernel in a forked child (MADV_WIPEONFORK) */
 	_Atomic uint64_t forks;		   /* ordinal of the next child */

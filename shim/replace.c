@@ -22,9 +22,9 @@ static const struct {
 	int name;
 	bool halved;
 } options[] = {
-	{ SO_REUSEADDR, false }, { SO_REUSEPORT, false }, { SO_KEEPALIVE, false }, { SO_BROADCAST, false }, { SO_OOBINLINE, false },
-	{ SO_PRIORITY, false },	 { SO_RCVLOWAT, false },  { SO_SNDBUF, true },	   { SO_RCVBUF, true },
-	{ SO_MARK, false },	 { SO_TIMESTAMP, false },
+	{ SO_REUSEADDR, false }, { SO_REUSEPORT, false }, { SO_KEEPALIVE, false }, { SO_BROADCAST, false },
+	{ SO_OOBINLINE, false }, { SO_PRIORITY, false },  { SO_RCVLOWAT, false },  { SO_SNDBUF, true },
+	{ SO_RCVBUF, true },	 { SO_MARK, false },	  { SO_TIMESTAMP, false },
 };
 
 static int option(int fd, int name, void *value, socklen_t *len)
@@ -103,8 +103,9 @@ static bool parse_line(const char *line, int fd, struct epoll_event *out)
 {
 	uint64_t tfd, events, data;
 
-	if (strncmp(line, "tfd:", 4) != 0 || value_of(line, "tfd:", &tfd, 10) == NULL || tfd != (uint64_t)fd ||
-	    value_of(line, "events:", &events, 16) == NULL || value_of(line, "data:", &data, 16) == NULL)
+	if (strncmp(line, "tfd:", 4) != 0 || value_of(line, "tfd:", &tfd, 10) == NULL ||
+	    tfd != (uint64_t)fd || value_of(line, "events:", &events, 16) == NULL ||
+	    value_of(line, "data:", &data, 16) == NULL)
 		return false;
 	out->events = (uint32_t)events;
 	out->data.u64 = data;

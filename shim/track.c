@@ -87,7 +87,8 @@ uint64_t track_look(int fd, uint32_t flags)
 		inherit_masks(before, listener, id.cookie);
 		emit_set(stamp, fd, &id, flags);
 		if (e != NULL)
-			publish(e, marked, low_word(&id) | (known == id.cookie ? before & (FD_BOUND | FD_CLOSES) : 0),
+			publish(e, marked,
+				low_word(&id) | (known == id.cookie ? before & (FD_BOUND | FD_CLOSES) : 0),
 				id.cookie, id.inode);
 		if (known != id.cookie || !(before & FD_BOUND))
 			track_tell_names(fd, id.cookie);
@@ -262,6 +263,18 @@ void track_close_on_exec(int fd)
 	sys3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
 	if (e != NULL)
 		atomic_fetch_or_explicit(&e->word, FD_CLOSES, memory_order_acq_rel);
+}
+
+/* A vfork child may have put another file there, of which its parent's table knows nothing. */
+bool track_closes_on_exec(int fd)
+{
+	struct fd_entry *e = fdtab_find(fd);
+	uint64_t word = fd_word(e), cookie, known, inode;
+
+	if (!(word & FD_CLOSES) || thread.vfork_child == 0)
+		return word & FD_CLOSES;
+	return identity_at(e, word, &known, &inode) && see_cookie(fd, &cookie) == SEEN_SOCKET &&
+	       cookie == known;
 }
 
 static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t closers_before,

@@ -95,6 +95,7 @@ void track_listening(int fd);
 
 /* A rule says so: sets it, and has fcntl(2) and dup(2) keep it. */
 void track_close_on_exec(int fd);
+bool track_closes_on_exec(int fd);
 
 /* dup and F_DUPFD: new is a copy of old.  own_closers: how many of the closers in flight are this
  * call itself (dup2, dup3: 1). */

@@ -275,7 +275,8 @@ static int give_session_rules(const struct run *run)
 		return 0;
 	if (run->session != NULL)
 		return cmd_error(usage.verb,
-				 "%s: rules are made with a session: give them with -o, in a new one", run->session);
+				 "%s: rules are made with a session: give them with -o, in a new one",
+				 run->session);
 	ret = session_rules_write(run->dir, geteuid(), run->rules.text, run->rules.len);
 	if (ret == 0)
 		return 0;

@@ -4,8 +4,9 @@
 
 /*
  * A session is a directory: a file `session` that says what it is, and a file `arena.UID` for each
- * effective uid that records in it; where it has rules, a copy of them as `rules.UID` for each.  Directory 0711 (so that a process which drops its uid still
- * reaches its arena), files 0600.  No malloc, no stdio; -errno; async-signal-safe.
+ * effective uid that records in it; where it has rules, a copy of them as `rules.UID` for each.  Directory
+ * 0711 (so that a process which drops its uid still reaches its arena), files 0600.  No malloc, no stdio;
+ * -errno; async-signal-safe.
  */
 
 #include <stdbool.h>
