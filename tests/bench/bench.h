@@ -70,6 +70,8 @@ bool wanted(const char *row);
 void row_compared(const char *row, const struct samples *s, struct budget b);
 enum unit { NS, PER_SECOND, COUNT };
 void row_single(const char *row, double value, enum unit unit, struct budget b);
+/* The budget is for the value alone; bare: what of it is the machine's. */
+void row_beside(const char *row, double bare, double value, enum unit unit, struct budget b);
 void row_missing(const char *row, const char *why);
 
 /* ---- children.c ---- */
