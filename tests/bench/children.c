@@ -80,6 +80,8 @@ struct child start(enum variant v, const char *session, const char *const argv[]
 	if (c.pid == 0) {
 		dup2(to[0], STDIN_FILENO);
 		dup2(from[1], STDOUT_FILENO);
+		/* What we were given ourselves is no part of what is measured. */
+		closefrom(3);
 		become(v, session, argv);
 	}
 	close(to[0]);

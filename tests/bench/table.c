@@ -140,6 +140,12 @@ void row_single(const char *row, double value, enum unit unit, struct budget b)
 	       verdict(b, value));
 }
 
+void row_beside(const char *row, double bare, double value, enum unit unit, struct budget b)
+{
+	printf(ROW, row, show(bare, unit).text, "-", "-", "-", show(value, unit).text,
+	       show_budget(b, unit).text, verdict(b, value));
+}
+
 void row_missing(const char *row, const char *why)
 {
 	printf(ROW, row, "-", "-", "-", "-", why, "-", "-");
