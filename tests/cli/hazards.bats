@@ -556,6 +556,28 @@ unseen() {
 	unseen "another libc" "$DIR/musl"
 }
 
+# Remedies: no symbol is needed that only one libc has, for a single one would keep the program from starting;
+# what musl has no function for can still be called by number.
+@test "a program of musl's that is preloaded all the same: it works, and is recorded" {
+	command -v musl-gcc >/dev/null || skip "no musl-gcc"
+	musl-gcc -std=gnu17 -D_GNU_SOURCE '-Dclose_range(...)=syscall(SYS_close_range, __VA_ARGS__)' \
+		-idirafter /usr/include -idirafter "/usr/include/$(gcc -print-multiarch)" \
+		-o musl "$TOP/tests/helpers/hazard.c" -pthread
+	for name in descriptors forks cancel vfork signals connects sandbox; do
+		SESSION=$DIR/session.$name
+		start_ready bare "$DIR/musl" "$name"
+		finish bare "$PID"
+		"$PORTSHIM" run -o "$SESSION" -- true
+		start_ready loaded env LD_PRELOAD="$LIBRARY" PORTSHIM_SESSION="$SESSION" "$DIR/musl" "$name"
+		loaded=$PID
+		grep -q libportshim "/proc/$loaded/maps"
+		diff <(plain bare.out) <(plain loaded.out)
+		same_as_kernel "$loaded"
+		finish loaded "$loaded"
+		diff bare.err loaded.err
+	done
+}
+
 # Remedy: the same for another ELF class; children that can be seen are seen again.
 @test "a 32-bit program in the middle of a tree: its 64-bit child is seen" {
 	[ "$(uname -m)" = x86_64 ] || skip "x86-64 only"
