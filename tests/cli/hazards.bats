@@ -163,6 +163,27 @@ on_small_tmpfs() {
 	jq -e '.sessions[0].dropped > 1000' full.json
 }
 
+# Remedy: a page that may not be populated is not touched either.
+@test "MADV_POPULATE_WRITE is refused, as by an old kernel or a sandbox" {
+	need_root
+	for error in 1 22; do # EPERM, EINVAL
+		SESSION=$DIR/session.$error
+		"$PORTSHIM" run -o "$SESSION" -- true
+		for name in descriptors forks vfork image; do
+			start_ready bare "$HAZARD" "$name"
+			finish bare "$PID"
+			start_ready loaded "$HAZARD" refused "$error" \
+				env LD_PRELOAD="$LIBRARY" PORTSHIM_SESSION="$SESSION" "$HAZARD" "$name"
+			loaded=$PID
+			grep -q libportshim "/proc/$loaded/maps"
+			finish loaded "$loaded"
+			diff <(plain bare.out) <(plain loaded.out)
+			diff bare.err loaded.err
+		done
+		"$PORTSHIM" tree -s "$SESSION" --past 2>&1 | grep "refused to processes [1-9]"
+	done
+}
+
 # Remedy: a traced process never grows a file.
 @test "RLIMIT_FSIZE=0 kills nobody" {
 	both fsize "$HAZARD" fsize
