@@ -405,6 +405,21 @@ static void say_exit(int status, void *unused)
 /* glibc's alone: there is no other way to hear the status of exit(3) and of a return from main. */
 extern int on_exit(void (*handler)(int, void *), void *arg) __attribute__((weak));
 
+/* glibc links pthread_atfork(3) statically, as a call of this; another libc has only the former, and one
+ * symbol that is not found would keep its program from starting. */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library)
+	__attribute__((weak));
+extern __typeof__(pthread_atfork) pthread_atfork __attribute__((weak));
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
+static void hear_of_forks(void)
+{
+	if (__register_atfork != NULL)
+		__register_atfork(atfork_prepare, NULL, atfork_child, __dso_handle);
+	else if (pthread_atfork != NULL)
+		pthread_atfork(atfork_prepare, NULL, atfork_child);
+}
+
 /* Where our own file is, and how LD_PRELOAD names it. */
 static void find_ourselves(void)
 {
@@ -434,7 +449,7 @@ __attribute__((constructor)) static void process_start(void)
 		return;
 	}
 	find_ourselves();
-	pthread_atfork(atfork_prepare, NULL, atfork_child);
+	hear_of_forks();
 	if (on_exit != NULL)
 		on_exit(say_exit, NULL);
 	session = environ_get(environ, PS_ENV_SESSION);

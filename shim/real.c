@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 
+#include "common/sys.h"
+
 struct real real;
 
 static long absent(void)
@@ -11,6 +13,35 @@ static long absent(void)
 	errno = ENOSYS;
 	return -1;
 }
+
+static int answer(long ret)
+{
+	if (ret >= 0)
+		return (int)ret;
+	errno = (int)-ret;
+	return -1;
+}
+
+static int plain_close_range(unsigned first, unsigned last, int flags)
+{
+	return answer(sys3(SYS_close_range, first, last, flags));
+}
+
+static int plain_pidfd_getfd(int pidfd, int target, unsigned flags)
+{
+	return answer(sys3(SYS_pidfd_getfd, pidfd, target, flags));
+}
+
+static int plain_execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	return answer(sys5(SYS_execveat, dirfd, path, argv, envp, flags));
+}
+
+/* What is a system call and nothing more can be made where libc has no function for it: by number, or by a
+ * program that looks for the symbol and finds ours. */
+#define MAKE_PLAIN(symbol)                         \
+	if ((void *)real.symbol == (void *)absent) \
+		real.symbol = plain_##symbol;
 
 void real_find(void)
 {
@@ -24,5 +55,8 @@ void real_find(void)
 	}
 #define ALIAS(symbol, target)
 #include "hooks.def"
+	MAKE_PLAIN(close_range)
+	MAKE_PLAIN(pidfd_getfd)
+	MAKE_PLAIN(execveat)
 	errno = saved;
 }

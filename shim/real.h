@@ -45,7 +45,7 @@ extern struct real real;
  */
 void real_find(void);
 
-/* A symbol that this libc lacks answers -1 with ENOSYS. */
+/* A symbol that this libc lacks answers -1 with ENOSYS, unless the kernel can be asked. */
 #define REAL(symbol) (__builtin_expect(real.symbol == NULL, 0) ? (real_find(), real.symbol) : real.symbol)
 
 #endif

@@ -65,6 +65,8 @@ start() {
 	local name=$1
 	shift
 	[ -p "$DIR/$name.in" ] || mkfifo "$DIR/$name.in"
+	# What one of the same name said before is not what this one says.
+	: >"$DIR/$name.out"
 	"$@" <>"$DIR/$name.in" >"$DIR/$name.out" 2>"$DIR/$name.err" 3>&- &
 	PID=$!
 	own "$PID"

@@ -163,6 +163,27 @@ on_small_tmpfs() {
 	jq -e '.sessions[0].dropped > 1000' full.json
 }
 
+# Remedy: a page that may not be populated is not touched either.
+@test "MADV_POPULATE_WRITE is refused, as by an old kernel or a sandbox" {
+	need_root
+	for error in 1 22; do # EPERM, EINVAL
+		SESSION=$DIR/session.$error
+		"$PORTSHIM" run -o "$SESSION" -- true
+		for name in descriptors forks vfork image; do
+			start_ready bare "$HAZARD" "$name"
+			finish bare "$PID"
+			start_ready loaded "$HAZARD" refused "$error" \
+				env LD_PRELOAD="$LIBRARY" PORTSHIM_SESSION="$SESSION" "$HAZARD" "$name"
+			loaded=$PID
+			grep -q libportshim "/proc/$loaded/maps"
+			finish loaded "$loaded"
+			diff <(plain bare.out) <(plain loaded.out)
+			diff bare.err loaded.err
+		done
+		"$PORTSHIM" tree -s "$SESSION" --past 2>&1 | grep "refused to processes [1-9]"
+	done
+}
+
 # Remedy: a traced process never grows a file.
 @test "RLIMIT_FSIZE=0 kills nobody" {
 	both fsize "$HAZARD" fsize
@@ -554,6 +575,28 @@ unseen() {
 	musl-gcc -o musl musl.c
 	readelf -l musl | grep -q 'interpreter: .*musl' || skip "musl-gcc links statically"
 	unseen "another libc" "$DIR/musl"
+}
+
+# Remedies: no symbol is needed that only one libc has, for a single one would keep the program from starting;
+# what musl has no function for can still be called by number.
+@test "a program of musl's that is preloaded all the same: it works, and is recorded" {
+	command -v musl-gcc >/dev/null || skip "no musl-gcc"
+	musl-gcc -std=gnu17 -D_GNU_SOURCE '-Dclose_range(...)=syscall(SYS_close_range, __VA_ARGS__)' \
+		-idirafter /usr/include -idirafter "/usr/include/$(gcc -print-multiarch)" \
+		-o musl "$TOP/tests/helpers/hazard.c" -pthread
+	for name in descriptors forks cancel vfork signals connects sandbox; do
+		SESSION=$DIR/session.$name
+		start_ready bare "$DIR/musl" "$name"
+		finish bare "$PID"
+		"$PORTSHIM" run -o "$SESSION" -- true
+		start_ready loaded env LD_PRELOAD="$LIBRARY" PORTSHIM_SESSION="$SESSION" "$DIR/musl" "$name"
+		loaded=$PID
+		grep -q libportshim "/proc/$loaded/maps"
+		diff <(plain bare.out) <(plain loaded.out)
+		same_as_kernel "$loaded"
+		finish loaded "$loaded"
+		diff bare.err loaded.err
+	done
 }
 
 # Remedy: the same for another ELF class; children that can be seen are seen again.

@@ -257,6 +257,42 @@ fetched() {
 	[ "$status" -eq 1 ]
 }
 
+# left_open CODE: the driver does that to execute a helper with the last two of four listeners; $PID says who.
+left_open() {
+	driver
+	step 'from fcntl import *; FIOCLEX, FIONCLEX = 0x5451, 0x5450; a, b, c, d = (listener() for i in range(4))'
+	step 'ioctl(a, FIOCLEX); fcntl(b, F_SETFD, 0); ioctl(b, FIOCLEX)'
+	step 'ioctl(c, FIOCLEX); ioctl(c, FIONCLEX); fcntl(d, F_SETFD, FD_CLOEXEC); ioctl(d, FIONCLEX)'
+	step 'print(c.fileno(), d.fileno(), file=open("fds", "w"), flush=True)'
+	read -ra left <fds
+	begin "$1"
+	wait_for grep -qx ready driver.out
+	PID=$DRIVER
+	if [ -n "${2:-}" ]; then
+		PID=$(children_of "$DRIVER")
+		own "$PID"
+	fi
+	[ "$("$SCRIPTS/proc_sockets" "$PID" | wc -l)" -eq 2 ]
+	that "map(select(.pid == $PID) | .fds) | sort == [[${left[0]}], [${left[1]}]]"
+	same_as_kernel "$PID"
+	"$PORTSHIM" verify -s "$SESSION"
+	# The next driver reads from the same fifo.
+	kill "$PID"
+	[ "$PID" -eq "$DRIVER" ] || kill "$DRIVER"
+	wait_for gone "$PID"
+	wait_for gone "$DRIVER"
+}
+
+@test "FIOCLEX and FIONCLEX: what an exec closes is known, also of a program that never reports" {
+	left_open "os.execv('$HELPERS/server', ['server'])"
+	for helper in server static_server; do
+		SESSION=$DIR/session.$helper STEPS=0
+		left_open "os.posix_spawn('$HELPERS/$helper', ['$helper'], os.environ)" child
+	done
+	SESSION=$DIR/session.static STEPS=0
+	left_open "os.execv('$HELPERS/static_server', ['static_server'])"
+}
+
 @test "daemon(3) of a program whose 0 to 2 are sockets" {
 	driver
 	step 's = listener(); k = os.dup(1)'

@@ -160,7 +160,6 @@ sneak() {
 }
 
 @test "processes that come and go: equal every time" {
-	PORT=$(free_port)
 	cat >forks.py <<-'END'
 		import os, socket, sys, threading
 		s = socket.create_server(("127.0.0.1", 0))

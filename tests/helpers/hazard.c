@@ -419,6 +419,25 @@ static void allow_only(const int *calls, unsigned n)
 	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
+/* Has the kernel answer MADV_POPULATE_WRITE so, to the command and all below it. */
+static int refused(int argc, char **argv)
+{
+	const unsigned error = (unsigned)atoi(argv[0]);
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 23, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = sizeof(f) / sizeof(f[0]), .filter = f };
+
+	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+	execvp(argv[1], argv + 1);
+	return 1;
+}
+
 /* Any system call but these kills it.  500 connections need more chunks than one. */
 static int sandbox(int argc, char **argv)
 {
@@ -728,6 +747,7 @@ static const struct {
 	{ "locked", locked, 0 },
 	{ "churn", churning, 1 },
 	{ "jail", jail, 1 },
+	{ "refused", refused, 2 },
 	{ "sandbox", sandbox, 0 },
 	{ "signals", signals, 0 },
 	{ "cancel", cancel, 0 },
