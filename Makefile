@@ -86,7 +86,8 @@ include tests/tests.mk
 install: all
 	install -D -m 755 $(B)/portshim $(DESTDIR)$(BINDIR)/portshim
 	install -D -m 644 $(B)/libportshim.so $(DESTDIR)$(LIBDIR)/libportshim.so
-	for page in tools/man/*.1; do install -D -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man1/$${page##*/}"; done
+	for page in tools/man/*.[15]; do \
+		install -D -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
 	if [ -z "$(DESTDIR)" ]; then ldconfig; fi
 
 clean:

@@ -14,6 +14,7 @@
 
 #define STOCK_FDS_MAX (1u << 20)
 #define POLL_FDS 64u
+#define PATHS_AFTER 1024u
 
 /*
  * How many descriptors are open: st_size of /proc/self/fd since Linux 6.2, found without a
@@ -36,6 +37,59 @@ static unsigned fd_limit(void)
 	return (unsigned)lim.rlim_max;
 }
 
+/* poll(2) names what is closed, many at a time, and adds no waiter where it need not wait. */
+static void find_open(unsigned from, bool open[static POLL_FDS])
+{
+	struct pollfd fds[POLL_FDS];
+	struct timespec at_once = { 0 };
+
+	for (unsigned i = 0; i < POLL_FDS; i++)
+		fds[i] = (struct pollfd){ .fd = (int)(from + i) };
+	if (sys5(SYS_ppoll, fds, POLL_FDS, &at_once, NULL, 0) < 0)
+		memset(fds, 0, sizeof(fds));
+	for (unsigned i = 0; i < POLL_FDS; i++)
+		open[i] = !(fds[i].revents & POLLNVAL);
+}
+
+/* What was made by O_PATH poll takes for closed, and the count of the open would never be reached. */
+static unsigned count_paths(unsigned end, unsigned missing)
+{
+	unsigned found = 0;
+
+	for (unsigned fd = 0; fd < end && found < missing; fd++) {
+		long flags = sys3(SYS_fcntl, fd, F_GETFL, 0);
+
+		found += flags >= 0 && (flags & O_PATH);
+	}
+	return found;
+}
+
+/* All descriptors, POLL_FDS at a time, up to the highest that is open. */
+struct scan {
+	unsigned open, limit; /* limit 0: not asked for yet */
+	unsigned seen, next;
+	bool is[POLL_FDS]; /* of the numbers from `from` on */
+	unsigned from;
+};
+
+static bool scan_next(struct scan *s)
+{
+	if (s->next == PATHS_AFTER && s->open != 0 && s->seen < s->open)
+		s->seen += count_paths(s->next, s->open - s->seen);
+	if (s->open != 0 && s->seen >= s->open)
+		return false;
+	if (s->next == POLL_FDS)
+		s->limit = fd_limit();
+	if (s->next >= s->limit && s->next > 0)
+		return false;
+	find_open(s->next, s->is);
+	for (unsigned i = 0; i < POLL_FDS; i++)
+		s->seen += s->is[i];
+	s->from = s->next;
+	s->next += POLL_FDS;
+	return true;
+}
+
 /*
  * The table's entry of an fd as the kernel has it; true if that is a socket.  Other threads may be at
  * it: as in track_look(), the word is marked before the kernel is asked.  exact: the table was right
@@ -44,7 +98,8 @@ static unsigned fd_limit(void)
 static bool take_one(unsigned fd, bool is_open, bool exact)
 {
 	struct identity id = { 0 };
-	struct fd_entry *e = fdtab_entry((int)fd, is_open);
+	/* What never was is not to be touched: a page of the table for nothing. */
+	struct fd_entry *e = is_open || fd < fdtab_end() ? fdtab_entry((int)fd, is_open) : NULL;
 	uint64_t word = fd_word(e), listener, accepted = 0, marked;
 
 	if (e == NULL || (!is_open && FD_STATE(word) == FD_NONE))
@@ -63,61 +118,39 @@ static bool take_one(unsigned fd, bool is_open, bool exact)
 	return true;
 }
 
-/* poll(2) names what is closed, many at a time, and adds no waiter where it need not wait.  It takes
- * a descriptor made by O_PATH for closed. */
-static void find_open(unsigned from, bool open[static POLL_FDS])
-{
-	struct pollfd fds[POLL_FDS];
-	struct timespec at_once = { 0 };
-
-	for (unsigned i = 0; i < POLL_FDS; i++)
-		fds[i] = (struct pollfd){ .fd = (int)(from + i) };
-	if (sys5(SYS_ppoll, fds, POLL_FDS, &at_once, NULL, 0) < 0)
-		memset(fds, 0, sizeof(fds));
-	for (unsigned i = 0; i < POLL_FDS; i++)
-		open[i] = !(fds[i].revents & POLLNVAL);
-}
-
-/*
- * Writes the table anew; returns how many sockets there are.  Stops when all open descriptors were
- * seen; those that poll does not see are no sockets, but where they keep the count from being reached
- * every number up to the limit has been asked for.
- */
+/* Writes the table anew; returns how many sockets there are. */
 static unsigned take_stock(bool exact)
 {
-	unsigned open = open_fds(), limit = fd_limit(), sockets = 0, seen = 0, fd = 0;
+	struct scan s = { .open = open_fds() };
+	unsigned sockets = 0;
 
-	while (fd < limit && (open == 0 || seen < open)) {
-		bool is[POLL_FDS];
-
-		find_open(fd, is);
-		for (unsigned i = 0; i < POLL_FDS; i++, fd++) {
-			sockets += take_one(fd, is[i], exact);
-			seen += is[i];
-		}
+	while (scan_next(&s)) {
+		for (unsigned i = 0; i < POLL_FDS; i++)
+			sockets += take_one(s.from + i, s.is[i], exact);
 	}
-	for (; fd < fdtab_end(); fd++)
+	for (unsigned fd = s.next; fd < fdtab_end(); fd++)
 		take_one(fd, false, exact);
 	return sockets;
 }
 
+static bool is_unknown_socket(unsigned fd)
+{
+	uint64_t cookie;
+
+	return FD_STATE(fd_word(fdtab_find((int)fd))) == FD_NONE && see_cookie((int)fd, &cookie) == SEEN_SOCKET &&
+	       track_look((int)fd, 0) != 0;
+}
+
 int track_find_unknown(void)
 {
-	unsigned open = open_fds(), limit = fd_limit(), seen = 0;
+	struct scan s = { .open = open_fds() };
 
 	if (thread.vfork_child != 0 || atomic_load(&self.quiet))
 		return -1;
-	for (unsigned from = 0; from < limit && (open == 0 || seen < open); from += POLL_FDS) {
-		bool is[POLL_FDS];
-
-		find_open(from, is);
-		for (unsigned fd = from; fd < from + POLL_FDS; fd++) {
-			uint64_t cookie;
-
-			seen += is[fd - from];
-			if (is[fd - from] && FD_STATE(fd_word(fdtab_find((int)fd))) == FD_NONE &&
-			    see_cookie((int)fd, &cookie) == SEEN_SOCKET && track_look((int)fd, 0) != 0)
-				return (int)fd;
+	while (scan_next(&s)) {
+		for (unsigned i = 0; i < POLL_FDS; i++) {
+			if (s.is[i] && is_unknown_socket(s.from + i))
+				return (int)(s.from + i);
 		}
 	}
 	return -1;
@@ -125,8 +158,9 @@ int track_find_unknown(void)
 
 void track_forked(void)
 {
-	/* Another thread of the parent's may have been at it. */
-	atomic_store(&self.taking_stock, false);
+	/* Another thread of the parent's may have been at it.  A write is a page copied. */
+	if (atomic_load_explicit(&self.taking_stock, memory_order_relaxed))
+		atomic_store(&self.taking_stock, false);
 }
 
 void track_stock(uint32_t why, bool exact)

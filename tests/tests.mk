@@ -149,7 +149,7 @@ $(T)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
 
 fuzz:
 	@tests/install $(DEPS) $(FUZZ_DEPS)
-	+@$(SUB) all $(T)/fuzz/log
+	+@$(SUB) all $(T)/fuzz/log $(T)/fuzz/rules
 	@B=$(B) tests/fuzz/run $(FUZZ_RUNS) $(FUZZ_SECONDS)
 
 # Seeds that `make check` does not run.
@@ -194,7 +194,7 @@ help:
 	@echo 'make tsan       the threaded unit tests with the thread sanitizer'
 	@echo 'make transparency  CPython and servers under the shim behave as they do without it'
 	@echo 'make torture    random process trees held against /proc: 100,000 holdings'
-	@echo 'make fuzz       the reader and the model on corrupt logs, by libFuzzer'
+	@echo 'make fuzz       the reader and the model on corrupt logs, the rule parser, by libFuzzer'
 	@echo 'make lint       gcc, clang, clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make bench      what recording costs, against the budgets'
 	@echo 'make install    to PREFIX ($(PREFIX)), below DESTDIR if set'

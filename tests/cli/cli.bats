@@ -14,24 +14,6 @@ teardown() {
 	common_teardown
 }
 
-# fails STATUS TEXT COMMAND…: one line on stderr that holds the text, nothing on stdout.
-fails() {
-	local status=0
-	"${@:3}" >"$DIR/out" 2>"$DIR/err" || status=$?
-	[ "$status" -eq "$1" ] || {
-		echo "status $status, not $1: ${*:3}" >&2
-		cat "$DIR/err" >&2
-		return 1
-	}
-	if [ ! -s "$DIR/out" ] && [ "$(wc -l <"$DIR/err")" -eq 1 ] && grep -q '^portshim: ' "$DIR/err" &&
-		grep -qF -- "$2" "$DIR/err"; then
-		return 0
-	fi
-	echo "not '$2' alone: ${*:3}" >&2
-	cat "$DIR/out" "$DIR/err" >&2
-	return 1
-}
-
 status_of() {
 	local status=0
 	"$@" || status=$?

@@ -5,7 +5,7 @@
 # bats would wait for them: start() and bg() see to it.
 
 common_setup() {
-	unset LD_PRELOAD PORTSHIM_SESSION PORTSHIM_PROCESS
+	unset LD_PRELOAD PORTSHIM_SESSION PORTSHIM_PROCESS PORTSHIM_RULES
 	TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 	BUILD=$(cd "$TOP" && realpath "${B:-build}")
 	PORTSHIM=$BUILD/portshim
@@ -136,6 +136,24 @@ same_as_kernel() {
 
 children_of() {
 	pgrep -P "$1" | sort -n
+}
+
+# fails STATUS TEXT COMMAND…: one line on stderr that holds the text, nothing on stdout.
+fails() {
+	local status=0
+	"${@:3}" >"$DIR/out" 2>"$DIR/err" || status=$?
+	[ "$status" -eq "$1" ] || {
+		echo "status $status, not $1: ${*:3}" >&2
+		cat "$DIR/err" >&2
+		return 1
+	}
+	if [ ! -s "$DIR/out" ] && [ "$(wc -l <"$DIR/err")" -eq 1 ] && grep -q '^portshim: ' "$DIR/err" &&
+		grep -qF -- "$2" "$DIR/err"; then
+		return 0
+	fi
+	echo "not '$2' alone: ${*:3}" >&2
+	cat "$DIR/out" "$DIR/err" >&2
+	return 1
 }
 
 # times N COMMAND…
