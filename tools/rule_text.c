@@ -9,7 +9,7 @@
 static bool needs_quotes(const char *word, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (memchr(" \t\r\",;#", word[i], 7) != NULL)
+		if (strchr(" \t\r\",;#", word[i]) != NULL)
 			return true;
 		if (word[i] == '-' && i + 1 < len && word[i + 1] == '>')
 			return true;

@@ -53,6 +53,8 @@ static int parse_match(struct parser *p, struct draft *d)
 	m->matcher = (uint8_t)parser_find(LIST_MATCHERS, &w);
 	if (m->matcher == RULE_MATCHERS)
 		return parser_not_listed(p, "matcher", w.raw, LIST_MATCHERS);
+	m->kind = (uint8_t)rule_matcher_kind(m->matcher);
+	m->pattern = rule_matcher_argument(m->matcher) == ARG_GLOB;
 	d->rule.n_matches++;
 	return parser_matcher_argument(p, m);
 }

@@ -56,6 +56,8 @@ struct rule_match {
 	uint8_t matcher; /* enum rule_matcher */
 	bool negated;
 	uint16_t n_ports;
+	uint8_t kind; /* rule_matcher_kind() */
+	bool pattern; /* its argument is one */
 	union {
 		struct {
 			struct in6_addr ip; /* IPv4 mapped into IPv6 */

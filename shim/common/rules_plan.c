@@ -138,13 +138,13 @@ struct kinds {
 	unsigned wanted, got;
 };
 
-static bool match_some(const struct rule *r, const struct rule_query *q, bool globs, struct kinds *k)
+static bool match_some(const struct rule *r, const struct rule_query *q, bool patterns, struct kinds *k)
 {
 	for (unsigned i = 0; i < r->n_matches; i++) {
 		const struct rule_match *m = &r->matches[i];
-		unsigned kind = 1u << rule_matcher_kind(m->matcher);
+		unsigned kind = 1u << m->kind;
 
-		if ((rule_matcher_argument(m->matcher) == ARG_GLOB) != globs)
+		if (m->pattern != patterns)
 			continue;
 		if (m->negated) {
 			if (match_one(m, q))
