@@ -299,15 +299,15 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	cp "$HAZARD" "$BIN/setuid"
 	chmod u+s "$BIN/setuid" "$BIN/libportshim.so"
 	# ld.so(8): then by its name alone, from where it always looks, and with this bit.
-	library=$(ldconfig -p | sed -n 's/.*libutil\.so\.1 (libc6,x86-64.*) => //p; s/.*libutil\.so\.1 (libc6,AArch64.*) => //p')
-	[ -n "$library" ] || skip "no libutil.so.1 to be in the place of"
+	theirs=$(ldconfig -p | sed -n 's/.*libutil\.so\.1 (libc6,x86-64.*) => //p; s/.*libutil\.so\.1 (libc6,AArch64.*) => //p')
+	[ -n "$theirs" ] || skip "no libutil.so.1 to be in the place of"
 	cat >secure.sh <<-'END'
 		mount --bind "$1" "$2" || exit 77
 		shift 2
 		exec env LD_PRELOAD=libutil.so.1 "$@"
 	END
 	loaded() {
-		start_ready "$1" unshare -m --propagation private sh secure.sh "$BIN/libportshim.so" "$library" "${@:2}"
+		start_ready "$1" unshare -m --propagation private sh secure.sh "$BIN/libportshim.so" "$theirs" "${@:2}"
 		grep -F libutil.so.1 "/proc/$PID/maps"
 	}
 	loaded own "$BIN/setuid" descriptors
