@@ -406,6 +406,21 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end signals
 }
 
+# Remedy: each process folds its own records by their stamps; others' matter only for who gave what.
+@test "a time namespace whose clock is ahead or behind: who holds what is right" {
+	need_root
+	unshare -T true 2>"$DIR/null" || skip "needs a time namespace"
+	for ahead in 100000 -100; do
+		SESSION=$DIR/session.$ahead
+		both "time.$ahead" unshare -T -f --monotonic "$ahead" "$HAZARD" vfork
+		child=$(children_of "$RECORDED")
+		same_as_kernel "$RECORDED" "$child"
+		that "map(select(.pid == $child)) | length == 1 and .[0].how == \"bound\" and .[0].state == \"listen\""
+		covered | grep -q 'partly: namespace'
+		both_end "time.$ahead"
+	done
+}
+
 # Remedy: ids of our own, and (pid, start) always together.
 @test "three processes of one and the same pid" {
 	unshare -m true 2>"$DIR/null" || skip "needs a mount namespace"
