@@ -142,12 +142,12 @@ DAMAGE_FLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -f
 $(B)/damage-obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call SAY,CC)
-	$(Q)$(CC) $(TOOL_CFLAGS) $(DAMAGE_FLAGS) -c -o $@ $<
+	$(Q)$(CC) $(TOOL_CFLAGS) $(CFLAGS) $(DAMAGE_FLAGS) -c -o $@ $<
 
 $(T)/fuzz/random: $(patsubst %.c,$(B)/damage-obj/%.o,tests/fuzz/random.c tests/fuzz/log.c $(FUZZ_SRC))
 	@mkdir -p $(@D)
 	$(call SAY,CC)
-	$(Q)$(CC) $(DAMAGE_FLAGS) -o $@ $^ $(TOOL_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(DAMAGE_FLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
 
 -include $(wildcard $(B)/damage-obj/*/*.d $(B)/damage-obj/*/*/*.d)
 

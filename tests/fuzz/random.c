@@ -19,7 +19,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__asan_default_options(void);
 
-/* One is at the path of each input: where a check of log.c's fails, too. */
+/* A check of log.c's that fails is told like the rest. */
 const char *__asan_default_options(void)
 {
 	return "handle_abort=1";
@@ -74,26 +74,33 @@ static void put_number(uint8_t *data, size_t size)
 	memcpy(data + at, &number, width < size - at ? width : size - at);
 }
 
+static void copy_over(uint8_t *data, size_t size, size_t unit)
+{
+	size_t from = dice((uint32_t)size), to = dice((uint32_t)size),
+	       len = unit * (1 + dice(256 / (uint32_t)unit)), room;
+
+	from -= from % unit;
+	to -= to % unit;
+	room = size - (from > to ? from : to);
+	memmove(data + to, data + from, len < room ? len : room);
+}
+
 static void damage(uint8_t *data, size_t size)
 {
-	size_t from = dice((uint32_t)size), to = dice((uint32_t)size), len = 1 + dice(256);
+	size_t at = dice((uint32_t)size);
 
 	switch (dice(6)) {
 	case 0:
-		data[to] = (uint8_t)dice(256);
+		data[at] = (uint8_t)dice(256);
 		break;
 	case 1:
-		data[to] ^= (uint8_t)(1u << dice(8));
+		data[at] ^= (uint8_t)(1u << dice(8));
 		break;
-	case 2: /* records over each other */
-		len = 64 * (1 + dice(8));
-		from -= from % 64;
-		to -= to % 64;
-		/* fall through */
+	case 2:
+		copy_over(data, size, 64); /* whole records */
+		break;
 	case 3:
-		if (len > size - (from > to ? from : to))
-			len = size - (from > to ? from : to);
-		memmove(data + to, data + from, len);
+		copy_over(data, size, 1);
 		break;
 	default:
 		put_number(data, size);
