@@ -351,11 +351,10 @@ void emit_send_fd(uint64_t stamp, int over, int passed, uint64_t cookie)
 	append(&ev, false);
 }
 
-void emit_rules(uint32_t count, const char *problem)
+void emit_rules(const char *problem)
 {
 	struct ps_event ev = NEW_EVENT(PS_RULES, -1);
 
-	ev.rules.count = count;
 	append_tail(&ev, problem, strlen(problem) + 1, false);
 }
 

@@ -54,8 +54,8 @@ void emit_close(uint64_t stamp, int fd, uint64_t cookie, bool ring, uint32_t fla
 void emit_close_range(uint64_t stamp, unsigned first, unsigned last);
 void emit_send_fd(uint64_t stamp, int over, int passed, uint64_t cookie);
 
-/* problem: "" where there is none. */
-void emit_rules(uint32_t count, const char *problem);
+/* There are rules, and they cannot be used. */
+void emit_rules(const char *problem);
 /* source: what the rule is called, len bytes. */
 void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *source, size_t len, int error);
 

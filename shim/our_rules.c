@@ -70,7 +70,7 @@ static void tell_problem(const char *name, int ret, const struct rules_error *er
 		text_add(&t, ": cannot be read: error ");
 		text_add_u64(&t, (uint64_t)-ret);
 	}
-	emit_rules(0, problem);
+	emit_rules(problem);
 }
 
 /* text has NAME in front where it came by the environment; both are in memory of our own. */
@@ -90,7 +90,6 @@ static void use(const char *text, size_t len, const char *name)
 	our_rules.asks_uid = asks_uid(&our_rules.rules);
 	our_rules.text = text;
 	our_rules.len = len;
-	emit_rules((uint32_t)our_rules.rules.n, "");
 	atomic_store_explicit(&our_rules.calls, our_rules.rules.calls, memory_order_release);
 }
 

@@ -84,7 +84,7 @@ $(T)/torture/check: $(B)/tool-obj/tests/torture/check.o $(B)/tool-obj/tests/tort
 
 -include $(wildcard $(T)/*/*.d) $(wildcard $(B)/tool-obj/tests/*/*.d $(B)/tool-obj/shim/*.d)
 
-test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT) $(TORTURE)
+test-programs: $(PRELOAD) $(HELPERS) $(BENCHES) $(UNIT) $(TORTURE) $(T)/fuzz/random
 
 # ---- what to install ----
 # As commands, not prerequisites: what comes after them is looked for by a make of its own.
@@ -142,10 +142,25 @@ FUZZ_RUNS ?= 200000
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_SRC := $(COMMON_SRC) $(filter-out tools/main.c $(wildcard tools/cmd_*.c),$(TOOL_SRC))
 
-$(T)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
+$(T)/fuzz/log: tests/fuzz/log.c $(FUZZ_SRC)
 	@mkdir -p $(@D)
 	$(call SAY,CLANG)
 	$(Q)clang $(filter-out -MMD -MP,$(TOOL_CFLAGS)) $(FUZZ_FLAGS) -o $@ $(filter %.c,$^) $(TOOL_LIBS)
+
+# The same inputs, damaged by seeds, with the sanitizers of gcc: part of `make check`.
+DAMAGE_FLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+$(B)/damage-obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(TOOL_CFLAGS) $(CFLAGS) $(DAMAGE_FLAGS) -c -o $@ $<
+
+$(T)/fuzz/random: $(patsubst %.c,$(B)/damage-obj/%.o,tests/fuzz/random.c tests/fuzz/log.c $(FUZZ_SRC))
+	@mkdir -p $(@D)
+	$(call SAY,CC)
+	$(Q)$(CC) $(CFLAGS) $(DAMAGE_FLAGS) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+
+-include $(wildcard $(B)/damage-obj/*/*.d $(B)/damage-obj/*/*/*.d)
 
 fuzz:
 	@tests/install $(DEPS) $(FUZZ_DEPS)

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "common/program.h"
+#include "common/rules.h"
 #include "out.h"
 #include "util.h"
 #include "view.h"
@@ -191,6 +192,16 @@ static const char *sandbox_word(const struct record *r, uint64_t n)
 	return FIND_WORD(words, n);
 }
 
+static const char *action_word(const struct record *r, uint64_t n)
+{
+	return n < RULE_ACTIONS ? rule_action_word((enum rule_action_kind)n) : NULL;
+}
+
+static const char *call_word(const struct record *r, uint64_t n)
+{
+	return n < RULE_CALLS ? rule_call_word((enum rule_call)n) : NULL;
+}
+
 /* By the field's name, and where that means different things, by the event's: NULL is any. */
 static const struct {
 	const char *event, *field;
@@ -200,6 +211,7 @@ static const struct {
 	{ "shutdown", "how", shutdown_word }, { "option", "level", level_word },
 	{ "option", "name", option_word },    { NULL, "seen", seen_word },
 	{ NULL, "why", stock_word },	      { NULL, "what", sandbox_word },
+	{ "act", "action", action_word },     { "act", "call", call_word },
 };
 
 static const char *field_word(const struct record *r, const struct row *event, const struct field *f)
@@ -355,6 +367,41 @@ static void put_result(const struct record *r, FILE *f)
 	fputs(space[1] == '\0' ? "]\n" : "\n", f);
 }
 
+static void put_holder(const struct holder *h, FILE *f)
+{
+	const char *command = process_command(h->process, UINT64_MAX);
+	char local[ENDPOINT_TEXT_MAX];
+
+	endpoint_text(&h->socket->local, local);
+	put_escaped(local, strlen(local), f);
+	fprintf(f, " held by %d ", h->process->pid);
+	put_escaped(command != NULL ? command : "-", command != NULL ? strlen(command) : 1, f);
+}
+
+/* A line below a bind: why it failed, or that what a rule meant to share is not shared. */
+static void put_reason(const struct event_writer *w, const struct record *r, FILE *f)
+{
+	const struct failure *failure;
+	const struct socket *s;
+
+	if (r->ev.kind != PS_BIND)
+		return;
+	failure = r->ev.error != 0 ? model_failure(w->model, r->ev.process, r->ev.stamp) : NULL;
+	s = r->ev.error == 0 ? model_socket(w->model, r->ev.bind.cookie) : NULL;
+	if (failure != NULL && failure->taken != TAKEN_NOT) {
+		fputs("                        taken: ", f);
+		if (failure->stood_in_the_way != NULL) {
+			put_holder(failure->stood_in_the_way, f);
+			fputs("; ", f);
+		}
+		fprintf(f, "%s\n", taken_reason(failure->taken));
+	} else if (s != NULL && s->unshared != NULL && s->bound_at == r->ev.stamp) {
+		fputs("                        not shared: beside ", f);
+		put_holder(s->unshared, f);
+		fputs(", which takes its connections at that address\n", f);
+	}
+}
+
 void event_put_text(const struct event_writer *w, const struct record *r, FILE *f)
 {
 	const struct row *event = event_row(r->ev.kind);
@@ -371,6 +418,7 @@ void event_put_text(const struct event_writer *w, const struct record *r, FILE *
 	put_fields(w, r, event, f);
 	fputc(')', f);
 	put_result(r, f);
+	put_reason(w, r, f);
 }
 
 /* JSON */
@@ -437,6 +485,34 @@ static void add_field(struct json_object *o, const struct row *event, const stru
 	json_object_object_add(o, key, value);
 }
 
+static struct json_object *holder_object(const struct holder *h)
+{
+	return h != NULL ? number_or_null((uint64_t)h->process->pid) : NULL;
+}
+
+static void add_reason(const struct event_writer *w, const struct record *r, struct json_object *o)
+{
+	const struct failure *f;
+	const struct socket *s;
+
+	if (r->ev.kind == PS_ACT) {
+		const char *action = action_word(r, r->ev.act.action), *call = call_word(r, r->ev.act.call);
+
+		json_object_object_add(o, "action", action != NULL ? json_object_new_string(action) : NULL);
+		json_object_object_add(o, "call", call != NULL ? json_object_new_string(call) : NULL);
+	}
+	if (r->ev.kind != PS_BIND)
+		return;
+	f = r->ev.error != 0 ? model_failure(w->model, r->ev.process, r->ev.stamp) : NULL;
+	s = r->ev.error == 0 ? model_socket(w->model, r->ev.bind.cookie) : NULL;
+	if (f != NULL && f->taken != TAKEN_NOT) {
+		json_object_object_add(o, "taken_by", holder_object(f->stood_in_the_way));
+		json_object_object_add(o, "taken", json_object_new_string(taken_reason(f->taken)));
+	}
+	if (s != NULL && s->bound_at == r->ev.stamp)
+		json_object_object_add(o, "not_shared_with", holder_object(s->unshared));
+}
+
 struct json_object *event_object(const struct event_writer *w, const struct record *r)
 {
 	const struct row *event = event_row(r->ev.kind);
@@ -454,5 +530,6 @@ struct json_object *event_object(const struct event_writer *w, const struct reco
 	json_object_object_add(o, "flags", flags_object(r->ev.flags));
 	while (next_field(r, &field))
 		add_field(o, event, &field, field_object(r, &field));
+	add_reason(w, r, o);
 	return o;
 }

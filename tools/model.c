@@ -104,6 +104,7 @@ static void free_listed(struct model *m)
 
 	for (struct failure *f = m->failures, *next; f != NULL; f = next) {
 		next = f->next;
+		free((char *)(uintptr_t)f->rule);
 		free(f);
 	}
 	for (struct connection *c = m->connections, *next; c != NULL; c = next) {
@@ -155,6 +156,7 @@ static int fold_kind(struct model *m, struct process *p, const struct record *r)
 		KIND(LOCAL, local)
 		KIND(PEER, peer)
 		KIND(SOCKET, socket)
+		KIND(ACT, act)
 		KIND(BIND, bind)
 		KIND(LISTEN, listen)
 		KIND(CONNECT, connect)
@@ -361,6 +363,36 @@ struct process *model_processes(struct model *m)
 struct socket *model_sockets(struct model *m)
 {
 	return m->sockets;
+}
+
+struct failure *model_failure(struct model *m, uint64_t process, uint64_t stamp)
+{
+	for (struct failure *f = m->failures; f != NULL; f = f->next) {
+		if (f->stamp == stamp && f->process->id == process)
+			return f;
+	}
+	return NULL;
+}
+
+struct socket *model_socket(struct model *m, uint64_t cookie)
+{
+	return cookie != 0 ? socket_by_cookie(m, cookie) : NULL;
+}
+
+const char *taken_reason(enum taken taken)
+{
+	switch (taken) {
+	case TAKEN_UNKNOWN:
+		return "by nobody in the record: an outsider, or connections that are left over";
+	case TAKEN_UNSHARED:
+		return "it did not set SO_REUSEPORT";
+	case TAKEN_HERE:
+		return "it set SO_REUSEPORT, this socket did not";
+	case TAKEN_OTHER_UID:
+		return "it is another user's: SO_REUSEPORT works for one user alone";
+	default:
+		return "";
+	}
 }
 
 struct failure *model_failures(struct model *m)

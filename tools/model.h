@@ -62,6 +62,9 @@ struct socket {
 	uint16_t family, type, protocol; /* 0: not known */
 	enum state state;
 	struct endpoint local, peer;
+	struct endpoint asked, peer_asked; /* by the program, where a rule redirected it; family 0 */
+	const char *rule;		   /* that acted on it last: "web.rules:7"; NULL */
+	struct holder *unshared; /* reuseport succeeded, and this one's socket takes what it should share; NULL */
 	int32_t backlog;
 	bool reuseport, reuseaddr;
 	bool pair;
@@ -93,6 +96,16 @@ struct process {
 	UT_hash_handle hh;
 };
 
+/* Why a bind found its endpoint taken (design 8). */
+enum taken {
+	TAKEN_NOT,	 /* it is another error */
+	TAKEN_UNKNOWN,	 /* by nobody in the record: an outsider, or connections that are left over */
+	TAKEN_UNSHARED,	 /* the holder did not set SO_REUSEPORT */
+	TAKEN_HERE,	 /* the holder did, the caller did not */
+	TAKEN_OTHER_UID, /* both did, and the kernel forbids it between users */
+	TAKEN_OTHERWISE,
+};
+
 /* A call that failed: see `failures` in the design. */
 struct failure {
 	struct process *process;
@@ -102,6 +115,8 @@ struct failure {
 	int32_t fd;
 	struct endpoint asked;
 	struct holder *stood_in_the_way; /* NULL: nobody that the record knows */
+	enum taken taken;
+	const char *rule; /* that refused it, or could not be carried out; NULL */
 	struct failure *next;
 };
 
@@ -132,6 +147,8 @@ struct process *model_processes(struct model *m); /* list by ->next */
 struct socket *model_sockets(struct model *m);
 struct failure *model_failures(struct model *m);
 struct connection *model_connections(struct model *m);
+struct failure *model_failure(struct model *m, uint64_t process, uint64_t stamp); /* NULL: none */
+struct socket *model_socket(struct model *m, uint64_t cookie);			   /* NULL: unknown */
 struct process *model_process(struct model *m, uint64_t id); /* NULL: unknown */
 
 /* Words of the relation, as shown. */
@@ -139,6 +156,7 @@ const char *holder_how(const struct holder *h);	  /* "created", "bound", "accept
 const char *socket_state(const struct socket *s); /* "open", "bound", "listen", "connected" */
 const char *socket_proto(const struct socket *s); /* "tcp", "tcp6", "udp", "unix", … */
 const char *socket_type(const struct socket *s);  /* "stream", "dgram", … */
+const char *taken_reason(enum taken taken);	  /* "did not set SO_REUSEPORT", …; "" */
 bool holder_live(const struct holder *h);	  /* its process lives and has an fd on it */
 
 static inline void model_freep(struct model **m)

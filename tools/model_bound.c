@@ -150,7 +150,9 @@ static bool better(const struct socket *a, const struct socket *b)
 	       (a->state == STATE_BOUND && b->state == STATE_CONNECTED);
 }
 
-struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct endpoint *asked)
+/* elsewhere: not at the very same address. */
+static struct holder *find_overlapping(struct model *m, struct socket *s, const struct endpoint *asked,
+				       bool elsewhere)
 {
 	struct bound_key key = key_of(s->type, asked);
 	struct bucket *b = bucket_find(m, &key);
@@ -162,10 +164,20 @@ struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct 
 		struct socket *other = &n->socket;
 
 		if (other != s && overlap(&other->local, n->v6only, asked, socket_node(s)->v6only) &&
-		    better(other, found))
+		    !(elsewhere && endpoint_equal(&other->local, asked)) && better(other, found))
 			found = other;
 	}
 	return found != NULL ? first_live(found) : NULL;
+}
+
+struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct endpoint *asked)
+{
+	return find_overlapping(m, s, asked, false);
+}
+
+struct holder *bound_beside(struct model *m, struct socket *s)
+{
+	return find_overlapping(m, s, &s->local, true);
 }
 
 void bound_free(struct model *m)

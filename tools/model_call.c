@@ -2,6 +2,7 @@
 /*
  * Records of calls on sockets and descriptors.
  */
+#include "common/rules.h"
 #include "model_private.h"
 
 #include <errno.h>
@@ -15,6 +16,57 @@ static struct endpoint address_of(const struct record *r, const struct ps_addr *
 
 	addr_unpack(addr, r->tail != NULL ? r->tail : "", r->tail != NULL ? r->tail_len : 0, &ep);
 	return ep;
+}
+
+/* ACT comes right before the record of its call; the rule is handed on to what becomes of that. */
+static char *take_rule(struct process *p, int32_t fd)
+{
+	struct process_node *n = process_node(p);
+	char *rule = n->act_fd == fd ? n->act_rule : NULL;
+
+	if (rule == NULL)
+		free(n->act_rule);
+	n->act_rule = NULL;
+	return rule;
+}
+
+static void keep_rule(struct process *p, struct socket *s, int32_t fd)
+{
+	char *rule = take_rule(p, fd);
+
+	if (rule == NULL)
+		return;
+	free(socket_node(s)->rule);
+	socket_node(s)->rule = rule;
+	s->rule = rule;
+}
+
+int fold_act(struct model *m, struct process *p, const struct record *r)
+{
+	struct process_node *n = process_node(p);
+	struct socket *s;
+	int err = socket_at(m, p, r->ev.fd, r->ev.act.cookie, r->ev.stamp, &s);
+
+	if (err < 0 || s == NULL || r->tail_len == 0)
+		return err;
+	if (r->ev.act.action == ACT_REDIRECT && r->ev.error == 0)
+		socket_node(s)->moved = true;
+	n->act_reuseport = r->ev.act.action == ACT_REUSEPORT && r->ev.error == 0;
+	n->act_fd = r->ev.fd;
+	free(n->act_rule);
+	n->act_rule = strndup(r->tail, r->tail_len);
+	return n->act_rule != NULL ? 0 : -ENOMEM;
+}
+
+static enum taken how_taken(const struct process *p, const struct socket *s, const struct holder *by)
+{
+	if (by == NULL)
+		return TAKEN_UNKNOWN;
+	if (!by->socket->reuseport)
+		return TAKEN_UNSHARED;
+	if (s != NULL && !s->reuseport)
+		return TAKEN_HERE;
+	return by->process->uid != p->uid ? TAKEN_OTHER_UID : TAKEN_OTHERWISE;
 }
 
 static int failure_add(struct model *m, struct process *p, const struct record *r,
@@ -32,6 +84,9 @@ static int failure_add(struct model *m, struct process *p, const struct record *
 	if (asked != NULL)
 		f->asked = *asked;
 	f->stood_in_the_way = stood_in_the_way;
+	if (r->ev.kind == PS_BIND && r->ev.error == EADDRINUSE)
+		f->taken = how_taken(p, socket_by_cookie(m, r->ev.bind.cookie), stood_in_the_way);
+	f->rule = take_rule(p, r->ev.fd);
 	if (m->last_failure != NULL)
 		m->last_failure->next = f;
 	else
@@ -174,6 +229,7 @@ int fold_bind(struct model *m, struct process *p, const struct record *r)
 {
 	struct endpoint asked = address_of(r, &r->ev.bind.address);
 	struct socket *s;
+	bool reuseport;
 	int err = socket_at(m, p, r->ev.fd, r->ev.bind.cookie, r->ev.stamp, &s);
 
 	if (err < 0)
@@ -188,7 +244,15 @@ int fold_bind(struct model *m, struct process *p, const struct record *r)
 		s->state = STATE_BOUND;
 	s->bound_at = r->ev.stamp;
 	socket_node(s)->bound_by = p;
-	return socket_set_local(m, s, &asked);
+	s->asked = socket_node(s)->moved ? asked : (struct endpoint){ 0 };
+	socket_node(s)->moved = false;
+	reuseport = process_node(p)->act_reuseport && process_node(p)->act_fd == r->ev.fd;
+	process_node(p)->act_reuseport = false;
+	keep_rule(p, s, r->ev.fd);
+	err = socket_set_local(m, s, &asked);
+	if (reuseport)
+		s->unshared = bound_beside(m, s);
+	return err;
 }
 
 static bool has_name(const struct endpoint *ep)
@@ -236,6 +300,7 @@ int fold_listen(struct model *m, struct process *p, const struct record *r)
 									  : NULL);
 	if (s == NULL)
 		return 0;
+	keep_rule(p, s, r->ev.fd);
 	s->state = STATE_LISTEN;
 	s->backlog = r->ev.listen.backlog;
 	return 0;
@@ -264,6 +329,9 @@ int fold_connect(struct model *m, struct process *p, const struct record *r)
 		return failure_add(m, p, r, &peer, NULL);
 	if (s == NULL)
 		return 0;
+	s->peer_asked = socket_node(s)->moved ? peer : (struct endpoint){ 0 };
+	socket_node(s)->moved = false;
+	keep_rule(p, s, r->ev.fd);
 	if (peer.family == AF_UNSPEC)
 		return dissolve(m, s);
 	s->peer = peer;

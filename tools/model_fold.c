@@ -49,6 +49,7 @@ void process_free(struct process_node *n)
 	}
 	exec_forget(&n->process);
 	free(n->table.slots);
+	free(n->act_rule);
 	free(n);
 }
 

@@ -59,6 +59,8 @@ struct socket_node {
 	bool born;     /* a record told how it was made: it cannot turn out to be another */
 	bool scanned;  /* known from /proc only */
 	bool v6only;
+	char *rule; /* owned */
+	bool moved; /* the next BIND or CONNECT tells what was asked for, LOCAL or PEER behind it where it went */
 	struct process *bound_by;
 	struct process *senders[2]; /* the last two different ones */
 	struct connection *connection;
@@ -108,6 +110,9 @@ struct process_node {
 	uint32_t start_flags; /* of its last START */
 	uint32_t partly;      /* enum partly */
 	uint64_t lost;	      /* records */
+	char *act_rule;	      /* of the last ACT, until the call's own record comes; owned */
+	int32_t act_fd;
+	bool act_reuseport;
 	char covered_text[128];
 	struct process_node *grave;
 };
@@ -227,6 +232,9 @@ int socket_set_local(struct model *m, struct socket *s, const struct endpoint *l
 
 int bound_update(struct model *m, struct socket *s); /* after a change of name, kind or holders */
 struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct endpoint *asked);
+
+/* The holder of a socket at another address that overlaps with that of s, which was to be shared; NULL. */
+struct holder *bound_beside(struct model *m, struct socket *s);
 void bound_free(struct model *m);
 
 /* model_fold.c, model_image.c, model_call.c: one handler a kind. */
@@ -244,6 +252,7 @@ int fold_dropped(struct model *m, struct process *p, const struct record *r);
 int fold_set(struct model *m, struct process *p, const struct record *r);
 int fold_socket(struct model *m, struct process *p, const struct record *r);
 int fold_bind(struct model *m, struct process *p, const struct record *r);
+int fold_act(struct model *m, struct process *p, const struct record *r);
 int fold_local(struct model *m, struct process *p, const struct record *r);
 int fold_peer(struct model *m, struct process *p, const struct record *r);
 int fold_listen(struct model *m, struct process *p, const struct record *r);

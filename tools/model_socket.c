@@ -31,6 +31,7 @@ void socket_free(struct socket_node *n)
 {
 	free(n->odd_proto);
 	free(n->odd_type);
+	free(n->rule);
 	free(n);
 }
 

@@ -158,6 +158,11 @@ static void put_value(const struct view *view, const struct value *v, FILE *f)
 	}
 }
 
+static bool in_table(const struct view *v, const struct column *c)
+{
+	return c->heading != NULL && (!(c->flags & COLUMN_OPTIONAL) || v->optional);
+}
+
 /* Every cell's text, row by row, each ended by a NUL. */
 static int put_cells(const struct view *v, char **out, size_t *len)
 {
@@ -169,7 +174,7 @@ static int put_cells(const struct view *v, char **out, size_t *len)
 		for (const struct column *c = v->columns; c->get != NULL; c++) {
 			struct value value;
 
-			if (c->heading == NULL)
+			if (!in_table(v, c))
 				continue;
 			value.kind = VALUE_NULL;
 			c->get(v, v->rows[i].item, &value);
@@ -186,7 +191,7 @@ static int add_columns(const struct view *v, struct libscols_table *t)
 		int flags = (c->flags & COLUMN_RIGHT ? SCOLS_FL_RIGHT : 0) |
 			    (c->flags & COLUMN_TREE ? SCOLS_FL_TREE : 0);
 
-		if (c->heading != NULL && scols_table_new_column(t, c->heading, 0, flags) == NULL)
+		if (in_table(v, c) && scols_table_new_column(t, c->heading, 0, flags) == NULL)
 			return -ENOMEM;
 	}
 	return 0;
@@ -225,7 +230,7 @@ static int print_headings(const struct view *v, FILE *f)
 	const char *space = "";
 
 	for (const struct column *c = v->columns; c->get != NULL; c++) {
-		if (c->heading == NULL)
+		if (!in_table(v, c))
 			continue;
 		fprintf(f, "%s%s", space, c->heading);
 		space = " ";
@@ -264,7 +269,7 @@ static void lay_out(const struct view *v, const char *cells, struct layout *out)
 {
 	out->n = 0;
 	for (const struct column *c = v->columns; c->get != NULL && out->n < COLUMNS_MAX; c++) {
-		if (c->heading == NULL)
+		if (!in_table(v, c))
 			continue;
 		out->columns[out->n] = c;
 		out->width[out->n++] = strlen(c->heading);

@@ -92,12 +92,18 @@ GET(holder_local)
 
 GET(holder_asked)
 {
-	set_null(out);
+	if (H->socket->asked.family != 0)
+		set_endpoint(out, &H->socket->asked);
+	else
+		set_null(out);
 }
 
 GET(holder_rule)
 {
-	set_null(out);
+	if (H->socket->rule != NULL)
+		set_text(out, H->socket->rule);
+	else
+		set_null(out);
 }
 
 GET(holder_state)
@@ -158,8 +164,8 @@ static const struct column holder_columns[] = {
 	{ "PROTO", "proto", 0, get_holder_proto },
 	{ NULL, "type", 0, get_holder_type },
 	{ "LOCAL", "local", 0, get_holder_local },
-	{ NULL, "asked", 0, get_holder_asked },
-	{ NULL, "rule", 0, get_holder_rule },
+	{ "ASKED", "asked", COLUMN_OPTIONAL, get_holder_asked },
+	{ "RULE", "rule", COLUMN_OPTIONAL, get_holder_rule },
 	{ "STATE", "state", 0, get_holder_state },
 	{ "HOW", "how", 0, get_holder_how },
 	{ NULL, "from", 0, get_holder_from },
@@ -260,8 +266,10 @@ int view_holders(struct model *m, int64_t offset, const struct holder_filter *fi
 		if (!wants_socket(filter, s))
 			continue;
 		for (const struct holder *h = s->holders; h != NULL && ret == 0; h = h->next_of_socket) {
-			if (wants_holder(filter, h))
-				ret = add_row(&v, h, VIEW_NO_PARENT);
+			if (!wants_holder(filter, h))
+				continue;
+			ret = add_row(&v, h, VIEW_NO_PARENT);
+			v.optional |= s->rule != NULL;
 		}
 	}
 	if (ret < 0) {

@@ -58,6 +58,7 @@ struct value {
 enum column_flag {
 	COLUMN_RIGHT = 1u << 0,
 	COLUMN_TREE = 1u << 1,
+	COLUMN_OPTIONAL = 1u << 2, /* in a table only where view.optional */
 };
 
 struct column {
@@ -79,6 +80,7 @@ struct view {
 	struct view_row *rows;
 	size_t n, room;
 	int64_t offset; /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+	bool optional;	/* some row has something in a column that is optional */
 	bool all;	/* nested lists: every socket, not only listening and bound ones */
 };
 

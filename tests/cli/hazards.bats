@@ -258,6 +258,68 @@ on_small_tmpfs() {
 	both_end nobody
 }
 
+# Remedy: the same where the library does not exist, in the new root.
+@test "a program is executed in a chroot that has no library of ours" {
+	need_root
+	mkdir jail
+	for file in "$HAZARD" $(ldd "$HAZARD" | grep -o '/[^ ]*'); do cp --parents "$file" jail; done
+	both jailed chroot "$DIR/jail" "$HAZARD" vfork
+	[ ! -s jailed.err ]
+	"$PORTSHIM" events -s "$SESSION" | grep -i exec | grep -F "$HAZARD" | grep -F 'could not read the shim'
+	covered | grep -F 'could not read the shim'
+	both_end jailed
+}
+
+# Remedy: what ld.so will not load us into is known beforehand, and said.
+@test "a program with file capabilities, executed by a user who gains them" {
+	need_root
+	public_bin
+	cp "$HAZARD" "$BIN/capable"
+	# capabilities(7): revision 2, effective; CAP_NET_BIND_SERVICE.
+	python3 -c 'import os, struct, sys
+os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0))' "$BIN/capable"
+	nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+	"${nobody[@]}" "$BIN/capable" wait </dev/null
+	start_ready bare "${nobody[@]}" "$BIN/capable" wait
+	grep -q '^CapEff:.*400$' "/proc/$PID/status" || skip "no file capabilities here"
+	# shellcheck disable=SC2016 # the inner shell's
+	both capable "${nobody[@]}" sh -c '"$0" vfork; exit $?' "$BIN/capable"
+	[ ! -s capable.err ]
+	"$PORTSHIM" events -s "$SESSION" | grep -i exec | grep -F "$BIN/capable" | grep -F 'capabilit'
+	covered | grep -F 'capabilit'
+	both_end capable
+}
+
+# Remedy: with privileges to gain, the environment is somebody else's: nothing of it is obeyed.
+@test "a setuid program into which the library is loaded all the same" {
+	need_root
+	unshare -m true 2>"$DIR/null" || skip "needs a mount namespace"
+	public_bin
+	if findmnt -no OPTIONS -T "$BIN" | grep -qw nosuid; then skip "$BIN is on a nosuid file system"; fi
+	cp "$HAZARD" "$BIN/setuid"
+	chmod u+s "$BIN/setuid" "$BIN/libportshim.so"
+	# ld.so(8): then by its name alone, from where it always looks, and with this bit.
+	theirs=$(ldconfig -p | sed -n 's/.*libutil\.so\.1 (libc6,x86-64.*) => //p; s/.*libutil\.so\.1 (libc6,AArch64.*) => //p')
+	[ -n "$theirs" ] || skip "no libutil.so.1 to be in the place of"
+	cat >secure.sh <<-'END'
+		mount --bind "$1" "$2" || exit 77
+		shift 2
+		exec env LD_PRELOAD=libutil.so.1 "$@"
+	END
+	loaded() {
+		start_ready "$1" unshare -m --propagation private sh secure.sh "$BIN/libportshim.so" "$theirs" "${@:2}"
+		grep -F libutil.so.1 "/proc/$PID/maps"
+	}
+	loaded own "$BIN/setuid" descriptors
+	own=$PID
+	"$PORTSHIM" tree --json | jq -e "[.processes[].pid] == [$own]"
+	loaded other setpriv --reuid=65534 --regid=65534 --clear-groups "$BIN/setuid" descriptors
+	grep -q '^Uid:.65534.0' "/proc/$PID/status"
+	"$PORTSHIM" tree --json | jq -e "[.processes[].pid] == [$own]"
+	diff own.out other.out
+	diff own.err other.err
+}
+
 # Remedy: room is reserved before the filter is set, and no system call of ours is made from then on.
 @test "seccomp that kills for any other call: 500 connections are recorded" {
 	both sandbox "$HAZARD" sandbox
@@ -342,6 +404,21 @@ on_small_tmpfs() {
 	that 'map(select(.state == "listen")) | length == 1 and (.[0].fds | length) == 1'
 	same_as_kernel "$RECORDED"
 	both_end signals
+}
+
+# Remedy: each process folds its own records by their stamps; others' matter only for who gave what.
+@test "a time namespace whose clock is ahead or behind: who holds what is right" {
+	need_root
+	unshare -T true 2>"$DIR/null" || skip "needs a time namespace"
+	for ahead in 100000 -100; do
+		SESSION=$DIR/session.$ahead
+		both "time.$ahead" unshare -T -f --monotonic "$ahead" "$HAZARD" vfork
+		child=$(children_of "$RECORDED")
+		same_as_kernel "$RECORDED" "$child"
+		that "map(select(.pid == $child)) | length == 1 and .[0].how == \"bound\" and .[0].state == \"listen\""
+		covered | grep -q 'partly: namespace'
+		both_end "time.$ahead"
+	done
 }
 
 # Remedy: ids of our own, and (pid, start) always together.
