@@ -44,6 +44,7 @@ struct bench {
 	const char *self, *portshim, *nothing_library, *nothing_program;
 	char scratch[4096]; /* a directory of ours on tmpfs */
 	char *const *only;  /* rows whose name has one of these words; NULL: all */
+	const char *rules;  /* that PORTSHIM is started with; NULL: none */
 	bool smoke;	    /* a little of everything: whether it works */
 };
 extern struct bench bench;

@@ -37,13 +37,33 @@ static void turn_dup_socket(void)
 	close(dup(worker_listener));
 }
 
-static void turn_listen(void)
+static void listen_at(in_addr_t address)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(address) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fd, 5) != 0 || close(fd) != 0)
 		die("bind");
+}
+
+static void turn_listen(void)
+{
+	listen_at(INADDR_LOOPBACK);
+}
+
+/* What the rules below are about. */
+#define MOVED (INADDR_LOOPBACK + 2)
+#define SHARED (INADDR_LOOPBACK + 3)
+#define RULES "bind addr 127.0.0.3 -> redirect 127.0.0.2; bind addr 127.0.0.4 -> reuseport"
+
+static void turn_listen_moved(void)
+{
+	listen_at(MOVED);
+}
+
+static void turn_listen_shared(void)
+{
+	listen_at(SHARED);
 }
 
 static void turn_fork(void)
@@ -72,23 +92,27 @@ static void turn_exec(void)
 
 /*
  * A fork copies what the worker has mapped, chunks of the log among it: rows that fork have workers
- * of their own.
+ * of their own.  So have those with rules, as others are to be measured without.
  */
+enum kind { PLAIN, RULED, FORKS, KINDS };
+
 struct task {
 	const char *row;
 	void (*turn)(void);
 	unsigned turns, turns_traced; /* a round */
 	struct budget budget;
-	bool forks;
+	enum kind kind;
 };
 
 static const struct task tasks[] = {
-	{ "accept4 + close, TCP loopback", turn_accept, BATCH, 20, { RATIO, 1.10 }, false },
-	{ "close(dup(0)), not a socket", turn_dup_file, 4000, 40, { RATIO, 1.05 }, false },
-	{ "close(dup(socket))", turn_dup_socket, 2000, 40, { NO_BUDGET, 0 }, false },
-	{ "socket + bind + listen + close", turn_listen, 400, 20, { RATIO, 1.25 }, false },
-	{ "fork + _exit + wait", turn_fork, 30, 6, { MORE, 8000 }, true },
-	{ "exec of a small program", turn_exec, 15, 3, { MORE, 160000 }, true },
+	{ "accept4 + close, TCP loopback", turn_accept, BATCH, 20, { RATIO, 1.10 }, PLAIN },
+	{ "close(dup(0)), not a socket", turn_dup_file, 4000, 40, { RATIO, 1.05 }, PLAIN },
+	{ "close(dup(socket))", turn_dup_socket, 2000, 40, { NO_BUDGET, 0 }, PLAIN },
+	{ "socket + bind + listen + close", turn_listen, 400, 20, { RATIO, 1.25 }, PLAIN },
+	{ "the same, redirected by a rule", turn_listen_moved, 400, 20, { RATIO, 1.50 }, RULED },
+	{ "the same, shared by a rule", turn_listen_shared, 400, 20, { RATIO, 1.50 }, RULED },
+	{ "fork + _exit + wait", turn_fork, 30, 6, { MORE, 8000 }, FORKS },
+	{ "exec of a small program", turn_exec, 15, 3, { MORE, 160000 }, FORKS },
 };
 #define TASKS (sizeof(tasks) / sizeof(tasks[0]))
 
@@ -172,21 +196,22 @@ static void one_round(struct worker *workers, unsigned task, struct samples *s)
 	}
 }
 
-static bool is_meant(unsigned task, bool forks)
+static bool is_meant(unsigned task, enum kind kind)
 {
-	return tasks[task].forks == forks && wanted(tasks[task].row);
+	return tasks[task].kind == kind && wanted(tasks[task].row);
 }
 
 /* Workers of their own for all rounds until `end`. */
-static void measure_start(bool forks, struct samples *samples, double end)
+static void measure_start(enum kind kind, struct samples *samples, double end)
 {
 	struct worker workers[VARIANTS];
 
+	bench.rules = kind == RULED ? RULES : NULL;
 	for (unsigned v = 0; v < VARIANTS; v++)
 		workers[v] = start_worker(v);
 	for (unsigned r = 0; another_round(r, end); r++) {
 		for (unsigned t = 0; t < TASKS; t++) {
-			if (is_meant(t, forks))
+			if (is_meant(t, kind))
 				one_round(workers, t, &samples[t]);
 		}
 	}
@@ -196,23 +221,23 @@ static void measure_start(bool forks, struct samples *samples, double end)
 	}
 }
 
-static void measure_tasks(bool forks)
+static void measure_tasks(enum kind kind)
 {
 	static struct samples samples[TASKS];
 	bool any = false;
 
 	for (unsigned t = 0; t < TASKS; t++)
-		any = any || is_meant(t, forks);
+		any = any || is_meant(t, kind);
 	for (unsigned i = 0; any && i < starts(); i++)
-		measure_start(forks, samples, now() + SECONDS * 1e9 / STARTS);
+		measure_start(kind, samples, now() + SECONDS * 1e9 / STARTS);
 	for (unsigned t = 0; t < TASKS; t++) {
-		if (is_meant(t, forks))
+		if (is_meant(t, kind))
 			row_compared(tasks[t].row, &samples[t], tasks[t].budget);
 	}
 }
 
 void measure_calls(void)
 {
-	measure_tasks(false);
-	measure_tasks(true);
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		measure_tasks((enum kind)kind);
 }

@@ -61,6 +61,8 @@ static _Noreturn void become(enum variant v, const char *session, const char *co
 	for (; *argv != NULL && n < ARGS_MAX - 1; argv++)
 		all[n++] = *argv;
 	all[n] = NULL;
+	if (v == PORTSHIM && bench.rules != NULL)
+		setenv("PORTSHIM_RULES", bench.rules, 1);
 	if (v == DOING_NOTHING)
 		setenv("LD_PRELOAD", bench.nothing_library, 1);
 	execvp(all[0], (char *const *)(uintptr_t)all);
