@@ -11,11 +11,18 @@
 #define WAYS 4u
 #define BUSY ((uint64_t)1)
 
+/*
+ * Readers take no lock: they copy, and look whether the version is what it was; the key alone would not
+ * tell, as another name for the same key may have been written meanwhile.  So what is copied is words.
+ */
+#define ASKED_WORDS ((sizeof(struct endpoint) + 7) / 8)
+
 struct mask {
 	_Atomic uint64_t key; /* 0: free.  BUSY: being written */
-	uint64_t cookie;
-	uint16_t what; /* enum mask_what; 0: a source of datagrams */
-	struct endpoint asked;
+	_Atomic uint32_t version;
+	_Atomic uint16_t what; /* enum mask_what; 0: a source of datagrams */
+	_Atomic uint64_t cookie;
+	_Atomic uint64_t asked[ASKED_WORDS];
 };
 
 static struct mask table[SETS][WAYS];
@@ -82,6 +89,37 @@ static struct mask *take_dead(struct mask *set)
 	return NULL;
 }
 
+static void write_mask(struct mask *m, uint64_t cookie, uint16_t what, const struct endpoint *asked)
+{
+	uint64_t words[ASKED_WORDS] = { 0 };
+
+	memcpy(words, asked, sizeof(*asked));
+	atomic_fetch_add_explicit(&m->version, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&m->cookie, cookie, memory_order_relaxed);
+	atomic_store_explicit(&m->what, what, memory_order_relaxed);
+	for (size_t i = 0; i < ASKED_WORDS; i++)
+		atomic_store_explicit(&m->asked[i], words[i], memory_order_relaxed);
+}
+
+/* False: it is not that key's, or was written to meanwhile. */
+static bool read_mask(const struct mask *m, uint64_t key, struct endpoint *out)
+{
+	uint32_t version = atomic_load_explicit(&m->version, memory_order_acquire);
+	uint64_t words[ASKED_WORDS];
+
+	if (atomic_load_explicit(&m->key, memory_order_acquire) != key)
+		return false;
+	for (size_t i = 0; i < ASKED_WORDS; i++)
+		words[i] = atomic_load_explicit(&m->asked[i], memory_order_relaxed);
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(&m->key, memory_order_relaxed) != key ||
+	    atomic_load_explicit(&m->version, memory_order_relaxed) != version)
+		return false;
+	memcpy(out, words, sizeof(*out));
+	return true;
+}
+
 static int put(uint64_t key, uint64_t cookie, uint16_t what, const struct endpoint *asked)
 {
 	struct mask *m = take(set_of(key), key);
@@ -92,9 +130,7 @@ static int put(uint64_t key, uint64_t cookie, uint16_t what, const struct endpoi
 		m = take_dead(set_of(key));
 	if (m == NULL)
 		return -ENOBUFS;
-	m->cookie = cookie;
-	m->what = what;
-	m->asked = *asked;
+	write_mask(m, cookie, what, asked);
 	atomic_store_explicit(&m->key, key, memory_order_release);
 	atomic_fetch_add_explicit(&mask_count, 1, memory_order_relaxed);
 	return 0;
@@ -105,16 +141,8 @@ static bool get(uint64_t key, struct endpoint *out)
 	struct mask *set = set_of(key);
 
 	for (unsigned i = 0; i < WAYS; i++) {
-		struct endpoint asked;
-
-		if (atomic_load_explicit(&set[i].key, memory_order_acquire) != key)
-			continue;
-		asked = set[i].asked;
-		atomic_thread_fence(memory_order_acquire);
-		if (atomic_load_explicit(&set[i].key, memory_order_relaxed) != key)
-			continue;
-		*out = asked;
-		return true;
+		if (read_mask(&set[i], key, out))
+			return true;
 	}
 	return false;
 }
@@ -170,13 +198,25 @@ void mask_move(uint64_t from, uint64_t to)
 	}
 }
 
+/* One of them, copied. */
+struct seen_mask {
+	uint64_t key, cookie;
+	uint16_t what;
+	struct endpoint asked;
+};
+
 /* Calls visit for each entry that is not being written; those of a key below BUSY are free. */
-static void each(bool (*visit)(const struct mask *m, void *arg), void *arg)
+static void each(bool (*visit)(const struct seen_mask *m, void *arg), void *arg)
 {
 	for (unsigned i = 0; i < SETS * WAYS; i++) {
 		const struct mask *m = &table[i / WAYS][i % WAYS];
+		struct seen_mask seen = { .key = atomic_load_explicit(&m->key, memory_order_acquire) };
 
-		if (atomic_load_explicit(&m->key, memory_order_acquire) > BUSY && !visit(m, arg))
+		if (seen.key <= BUSY)
+			continue;
+		seen.cookie = atomic_load_explicit(&m->cookie, memory_order_relaxed);
+		seen.what = atomic_load_explicit(&m->what, memory_order_relaxed);
+		if (read_mask(m, seen.key, &seen.asked) && !visit(&seen, arg))
 			return;
 	}
 }
@@ -201,7 +241,7 @@ static bool has_type(uint64_t cookie, uint16_t type)
 	return false;
 }
 
-static bool is_taken(const struct mask *m, void *arg)
+static bool is_taken(const struct seen_mask *m, void *arg)
 {
 	struct taken *t = arg;
 
@@ -219,7 +259,7 @@ bool mask_taken(const struct endpoint *asked, uint16_t type, uint64_t than)
 	return t.found;
 }
 
-static bool visit_path(const struct mask *m, void *arg)
+static bool visit_path(const struct seen_mask *m, void *arg)
 {
 	void (**visit)(uint64_t, const struct endpoint *) = arg;
 	struct endpoint path = m->asked;
@@ -236,15 +276,12 @@ void mask_each_path(void (*visit)(uint64_t cookie, const struct endpoint *path))
 }
 
 /* KEY.COOKIE.WHAT.FAMILY.PORT.SCOPE.NAME, in hex, for each; ':' between them. */
-static bool write_one(const struct mask *m, void *arg)
+static bool write_one(const struct seen_mask *m, void *arg)
 {
 	struct text *t = arg, before = *t;
-	const uint64_t fields[] = { atomic_load_explicit(&m->key, memory_order_relaxed),
-				    m->cookie,
-				    m->what,
-				    m->asked.family,
-				    m->asked.port,
-				    m->asked.scope };
+	const uint64_t fields[] = {
+		m->key, m->cookie, m->what, m->asked.family, m->asked.port, m->asked.scope
+	};
 	size_t n = m->asked.family == AF_UNIX ? m->asked.port : sizeof(m->asked.ip);
 
 	if (!is_open(m->cookie))

@@ -46,7 +46,8 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT := $(patsubst tests/unit/%.c,$(T)/unit/%,$(UNIT_SRC))
 UNIT_OBJ := $(filter-out $(B)/tool-obj/tools/main.o $(B)/tool-obj/tools/cmd_%.o,$(TOOL_OBJ))
 UNIT_WITH_test_fdtab := shim/fdtab.c
-THREADED := test_log test_fdtab
+UNIT_WITH_test_mask := shim/mask.c shim/fdtab.c
+THREADED := test_log test_fdtab test_mask
 
 .SECONDEXPANSION:
 $(UNIT): $(T)/unit/%: $(B)/tool-obj/tests/unit/%.o $(UNIT_OBJ) $$(addprefix $(B)/tool-obj/,$$(UNIT_WITH_$$*:.c=.o))
