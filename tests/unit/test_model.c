@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "common/program.h"
+#include "common/rules.h"
 #include "kernel.h"
 #include "model.h"
 
@@ -1427,6 +1428,110 @@ static void check_in_the_way(uint64_t id, int fd, uint64_t cookie, const char *i
 #define IN_THE_WAY(fd, cookie, ip, port, who, what) \
 	check_in_the_way(9, fd, cookie, ip, port, who, what, __LINE__)
 
+static uint64_t ev_local(uint64_t id, int fd, uint64_t cookie, const char *ip, uint16_t port)
+{
+	struct ps_event *e = ev(PS_LOCAL, id, fd);
+
+	e->local.cookie = cookie;
+	e->local.address = inet(ip, port);
+	return done();
+}
+
+static uint64_t ev_act(uint64_t id, int fd, uint64_t cookie, enum rule_action_kind action, int error,
+		       const char *source)
+{
+	struct ps_event *e = ev(PS_ACT, id, fd);
+
+	e->act.cookie = cookie;
+	e->act.action = action;
+	e->act.call = RULE_BIND;
+	e->error = (uint16_t)error;
+	tail(source, strlen(source) + 1);
+	return done();
+}
+
+static void redirected_bind(void **state)
+{
+	ev_start(1, 0, 100, 0, "/x");
+	ev_socket(1, 3, 0xa);
+	ev_act(1, 3, 0xa, ACT_REDIRECT, 0, "web.rules:7");
+	ev_bind(1, 3, 0xa, "127.0.0.1", 80, 0);
+	ev_local(1, 3, 0xa, "127.0.0.1", 8080);
+	ENDPOINT(holder(1, 0xa)->socket->local, "127.0.0.1:8080");
+	ENDPOINT(holder(1, 0xa)->socket->asked, "127.0.0.1:80");
+	assert_string_equal(holder(1, 0xa)->socket->rule, "web.rules:7");
+	/* Where nothing was moved, nothing else was asked for, whatever rule acted. */
+	ev_socket(1, 4, 0xb);
+	ev_act(1, 4, 0xb, ACT_CLOEXEC, 0, "-r #2");
+	ev_bind(1, 4, 0xb, "127.0.0.1", 81, 0);
+	ENDPOINT(holder(1, 0xb)->socket->asked, "");
+	assert_string_equal(holder(1, 0xb)->socket->rule, "-r #2");
+	ev_socket(1, 5, 0xc);
+	ev_bind(1, 5, 0xc, "127.0.0.1", 82, 0);
+	assert_null(holder(1, 0xc)->socket->rule);
+	/* The real name is what stands in another's way. */
+	ev_socket(1, 6, 0xd);
+	ev_bind(1, 6, 0xd, "127.0.0.1", 8080, EADDRINUSE);
+	assert_ptr_equal(newest_failure()->stood_in_the_way, holder(1, 0xa));
+	assert_null(newest_failure()->rule);
+}
+
+static void denied_bind(void **state)
+{
+	ev_start(1, 0, 100, 0, "/x");
+	ev_socket(1, 3, 0xa);
+	ev_act(1, 3, 0xa, ACT_DENY, 0, "--deny 80");
+	ev_bind(1, 3, 0xa, "127.0.0.1", 80, EACCES);
+	assert_string_equal(newest_failure()->rule, "--deny 80");
+	assert_int_equal(newest_failure()->taken, TAKEN_NOT);
+	ev_bind(1, 3, 0xa, "127.0.0.1", 81, EACCES);
+	assert_null(newest_failure()->rule);
+}
+
+static void why_taken(void **state)
+{
+	ev_start(1, 0, 100, 0, "/x");
+	ev_start(9, 0, 101, 0, "/y");
+	process(9)->uid = 1001;
+	ev_socket(9, 4, 0xb);
+	ev_bind(9, 4, 0xb, "127.0.0.1", 80, EADDRINUSE);
+	assert_int_equal(newest_failure()->taken, TAKEN_UNKNOWN);
+	ev_server(1, 3, 0xa, 80);
+	ev_bind(9, 4, 0xb, "127.0.0.1", 80, EADDRINUSE);
+	assert_int_equal(newest_failure()->taken, TAKEN_UNSHARED);
+	holder(1, 0xa)->socket->reuseport = true;
+	ev_bind(9, 4, 0xb, "127.0.0.1", 80, EADDRINUSE);
+	assert_int_equal(newest_failure()->taken, TAKEN_HERE);
+	holder(9, 0xb)->socket->reuseport = true;
+	ev_bind(9, 4, 0xb, "127.0.0.1", 80, EADDRINUSE);
+	assert_int_equal(newest_failure()->taken, TAKEN_OTHER_UID);
+	process(9)->uid = process(1)->uid;
+	ev_bind(9, 4, 0xb, "127.0.0.1", 80, EADDRINUSE);
+	assert_int_equal(newest_failure()->taken, TAKEN_OTHERWISE);
+}
+
+static void shares_in_name_only(void **state)
+{
+	ev_start(1, 0, 100, 0, "/x");
+	ev_server(1, 3, 0xa, 80);
+	ev_socket(1, 4, 0xb);
+	ev_act(1, 4, 0xb, ACT_REUSEPORT, 0, "--share");
+	ev_bind(1, 4, 0xb, "0.0.0.0", 80, 0);
+	assert_ptr_equal(holder(1, 0xb)->socket->unshared, holder(1, 0xa));
+	/* At the same address it is shared. */
+	ev_socket(1, 5, 0xc);
+	ev_act(1, 5, 0xc, ACT_REUSEPORT, 0, "--share");
+	ev_bind(1, 5, 0xc, "127.0.0.1", 81, 0);
+	ev_socket(1, 6, 0xd);
+	ev_act(1, 6, 0xd, ACT_REUSEPORT, 0, "--share");
+	ev_bind(1, 6, 0xd, "127.0.0.1", 81, 0);
+	assert_null(holder(1, 0xd)->socket->unshared);
+	/* Without the rule nobody meant to share. */
+	ev_socket(1, 7, 0xe);
+	ev_bind(1, 7, 0xe, "0.0.0.0", 81, 0);
+	assert_null(holder(1, 0xe)->socket->unshared);
+}
+
 static void failed_bind(void **state)
 {
 	struct failure *f;
@@ -1903,6 +2008,10 @@ int main(void)
 		T(fork_never_read),
 		T(fork_read_much_too_late),
 		T(failed_bind),
+		T(redirected_bind),
+		T(denied_bind),
+		T(why_taken),
+		T(shares_in_name_only),
 		T(failed_bind_beside_ipv6),
 		T(failed_bind_unix),
 		T(the_dead_and_the_living),
