@@ -47,7 +47,7 @@ int fold_act(struct model *m, struct process *p, const struct record *r)
 	struct socket *s;
 	int err = socket_at(m, p, r->ev.fd, r->ev.act.cookie, r->ev.stamp, &s);
 
-	if (err < 0 || s == NULL || r->tail_len == 0)
+	if (err < 0 || s == NULL || r->tail == NULL || r->tail_len == 0)
 		return err;
 	if (r->ev.act.action == ACT_REDIRECT && r->ev.error == 0)
 		socket_node(s)->moved = true;
