@@ -384,20 +384,43 @@ int act_error(const struct act *a, int error)
 	return error == ENOENT && a->moved && a->call == RULE_CONNECT ? ECONNREFUSED : error;
 }
 
+/* Unmasked, and in another family: the real name is what the program asked for. */
+static void mask_name(const struct act *a, enum mask_what what)
+{
+	if (a->masked || a->real_family != a->family)
+		mask_put(a->cookie, what, a->masked ? &a->asked : &a->real);
+}
+
+/*
+ * A thread that waits in accept or poll keeps the socket, whoever closes it, and /proc cannot tell that from
+ * a holder elsewhere.  So the path remembers whose it was, until that process forks or sends the socket.
+ */
+static uint32_t alone_mark(void)
+{
+	uint64_t forks = atomic_load_explicit(&self.forks, memory_order_relaxed);
+
+	return (uint32_t)((process_id() ^ forks * 0x9e3779b97f4a7c15u) >> 16) | 1;
+}
+
+static bool is_alone(const struct endpoint *path)
+{
+	return path->scope == alone_mark();
+}
+
 static void mask_bind(const struct act *a)
 {
-	if (a->masked)
-		mask_put(a->cookie, MASK_LOCAL, &a->asked);
-	if (has_path(&a->real))
-		mask_put(a->cookie, MASK_PATH, &a->real);
+	struct endpoint path = a->real;
+
+	mask_name(a, MASK_LOCAL);
+	path.scope = alone_mark();
+	if (has_path(&path))
+		mask_put(a->cookie, MASK_PATH, &path);
 }
 
 static void mask_connect(const struct act *a)
 {
-	if (!a->masked)
-		return;
-	mask_put(a->cookie, MASK_PEER, &a->asked);
-	if (a->type == SOCK_DGRAM)
+	mask_name(a, MASK_PEER);
+	if (a->masked && a->type == SOCK_DGRAM)
 		mask_put_source(a->cookie, &a->real, &a->asked);
 }
 
@@ -452,21 +475,22 @@ static bool is_held(uint64_t cookie)
 	return false;
 }
 
-/* "…: RefCount Protocol Flags Type St Inode Path": the flag is __SO_ACCEPTCON, of listeners only. */
-static bool is_listener_of(const char *line, const char *path)
+/* "…: RefCount Protocol Flags Type St Inode Path": St 01 is that of a name's owner, listening or not yet;
+ * its accepted connections have the name too. */
+static bool is_owner_of(const char *line, const char *path)
 {
 	const char *p = line, *end = strchr(line, '/');
 
-	for (int field = 0; p != NULL && field < 3; field++) {
+	for (int field = 0; p != NULL && field < 5; field++) {
 		p = strchr(p, ' ');
 		if (p != NULL)
 			p++;
 	}
-	return p != NULL && end != NULL && strncmp(p, "00010000", 8) == 0 && strcmp(end, path) == 0;
+	return p != NULL && end != NULL && strncmp(p, "01 ", 3) == 0 && strcmp(end, path) == 0;
 }
 
-/* Whether any process still listens there; true where that cannot be known. */
-static bool has_listener(const char *path)
+/* Whether any process still has the socket; true where that cannot be known. */
+static bool has_owner(const char *path)
 {
 	char buf[4096];
 	struct sys_file f = sys_file_open(AT_FDCWD, "/proc/self/net/unix", O_RDONLY);
@@ -483,7 +507,7 @@ static bool has_listener(const char *path)
 		buf[have] = '\0';
 		for (; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
 			*end = '\0';
-			found = is_listener_of(line, path);
+			found = is_owner_of(line, path);
 		}
 		have -= (size_t)(line - buf);
 		memmove(buf, line, have);
@@ -492,28 +516,53 @@ static bool has_listener(const char *path)
 	return found;
 }
 
-void act_closed(uint64_t cookie)
+static void remove_path(uint64_t cookie, const struct endpoint *path)
 {
-	struct endpoint path;
-	char name[sizeof(path.name) + 1] = "";
+	char name[sizeof(path->name) + 1] = "";
 
-	if (is_quiet() || thread.vfork_child != 0 || !mask_get(cookie, MASK_PATH, &path) || is_held(cookie))
-		return;
-	memcpy(name, path.name, path.port);
-	if (has_listener(name))
+	memcpy(name, path->name, path->port);
+	if (!is_alone(path) && has_owner(name))
 		return;
 	sys3(SYS_unlinkat, AT_FDCWD, name, 0);
 	mask_drop(cookie, MASK_PATH);
 }
 
+void act_closed(uint64_t cookie)
+{
+	struct endpoint path;
+
+	if (!is_quiet() && thread.vfork_child == 0 && mask_get(cookie, MASK_PATH, &path) && !is_held(cookie))
+		remove_path(cookie, &path);
+}
+
+static void visit_closed(uint64_t cookie, const struct endpoint *path)
+{
+	act_closed(cookie);
+}
+
+void act_closed_many(void)
+{
+	mask_each_path(visit_closed);
+}
+
+void act_sent(uint64_t cookie)
+{
+	struct endpoint path;
+
+	if (!mask_get(cookie, MASK_PATH, &path))
+		return;
+	path.scope = 0;
+	mask_put(cookie, MASK_PATH, &path);
+}
+
+/* The kernel closes them only after our last word. */
 static void close_path(uint64_t cookie, const struct endpoint *path)
 {
-	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
-		if (track_known((int)fd) != cookie)
-			continue;
-		track_closed((int)fd, track_closing((int)fd), sys_close((int)fd) < 0);
+	for (unsigned fd = 0; fd < fdtab_end() && !is_alone(path); fd++) {
+		if (track_known((int)fd) == cookie)
+			track_closed((int)fd, track_closing((int)fd), sys_close((int)fd) < 0);
 	}
-	act_closed(cookie);
+	remove_path(cookie, path);
 }
 
 void act_exit(void)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/endpoint.h"
+#include "common/sys.h"
 #include "mask.h"
 #include "see.h"
 #include "track_private.h"
@@ -30,6 +31,20 @@ static uint64_t cookie_of(int fd, bool *accepted)
 	return track_known(fd);
 }
 
+/* The program's room may be that of another family: what was cut off is asked for again. */
+static void real_name(int fd, long nr, const struct sockaddr *addr, socklen_t room, socklen_t len,
+		      struct endpoint *out)
+{
+	struct sockaddr_storage whole = { 0 };
+	socklen_t all = sizeof(whole);
+
+	if (len > room && !atomic_load_explicit(&self.quiet, memory_order_relaxed) &&
+	    sys3(nr, fd, &whole, &all) == 0)
+		endpoint_of((struct sockaddr *)&whole, all, out);
+	else
+		endpoint_of(addr, len < room ? len : room, out);
+}
+
 static void give(const struct endpoint *ep, struct sockaddr *addr, socklen_t room, socklen_t *len)
 {
 	struct sockaddr_storage sa;
@@ -38,71 +53,102 @@ static void give(const struct endpoint *ep, struct sockaddr *addr, socklen_t roo
 	memcpy(addr, &sa, *len < room ? *len : room);
 }
 
-static void loopback(struct endpoint *ep)
+static bool is_mapped(const struct endpoint *ep)
 {
-	static const uint8_t ip4[4] = { 127, 0, 0, 1 };
+	return ep->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)ep->ip);
+}
 
-	memset(ep->ip, 0, sizeof(ep->ip));
+static void set_loopback(struct endpoint *ep, bool mapped)
+{
+	static const struct endpoint ip4 = { .family = AF_INET, .ip = { 127, 0, 0, 1 } };
+	struct in6_addr ip6 = mapped ? endpoint_as_ipv6(&ip4) : in6addr_loopback;
+
 	if (ep->family == AF_INET)
-		memcpy(ep->ip, ip4, sizeof(ip4));
+		memcpy(ep->ip, ip4.ip, sizeof(ep->ip));
 	else
-		ep->ip[15] = 1;
+		memcpy(ep->ip, &ip6, sizeof(ep->ip));
+}
+
+/*
+ * The IP address of an end of the connection, for a program that believes in another family: an IPv4 one as
+ * a dual-stack socket shows it, loopback for what has none.  own: the name that the program asked for there.
+ */
+static void translate(const struct endpoint *real, const struct endpoint *own, struct endpoint *out)
+{
+	bool any = own->family == 0 || endpoint_is_any(own);
+	struct in6_addr ip = IN6ADDR_ANY_INIT;
+
+	memset(out->ip, 0, sizeof(out->ip));
+	if (real->family == AF_INET && out->family == AF_INET6 && (any || is_mapped(own))) {
+		ip = endpoint_as_ipv6(real);
+		memcpy(out->ip, &ip, sizeof(ip));
+	} else if (is_mapped(real) && out->family == AF_INET) {
+		memcpy(out->ip, real->ip + 12, 4);
+	} else {
+		set_loopback(out, is_mapped(own));
+	}
 }
 
 /* The end of a connection is at one address, though its listener is bound to all. */
 static void narrow(struct endpoint *asked, const struct endpoint *real)
 {
+	struct endpoint own = *asked;
+
 	if (!endpoint_is_any(asked))
 		return;
 	if (real->family == asked->family)
 		memcpy(asked->ip, real->ip, sizeof(asked->ip));
 	else
-		loopback(asked);
+		translate(real, &own, asked);
 }
 
 /* A name for what has none in that family; the port of a UNIX socket's other end is 0. */
-static bool nameless(uint64_t cookie, bool any, const struct endpoint *real, struct endpoint *out)
+static bool nameless(uint64_t cookie, const struct endpoint *own, const struct endpoint *real,
+		     struct endpoint *out)
 {
 	struct endpoint born;
 
-	if (!mask_get(cookie, MASK_BORN, &born))
+	/* Own name in the real family: the rule is unmasked. */
+	if ((own != NULL && own->family == real->family) || !mask_get(cookie, MASK_BORN, &born))
 		return false;
 	*out = (struct endpoint){ .family = born.family, .port = real->family == AF_UNIX ? 0 : real->port };
-	if (!any)
-		loopback(out);
+	if (own != NULL)
+		translate(real, own, out);
 	return true;
 }
 
 void believe_local(int fd, struct sockaddr *addr, socklen_t room, socklen_t *len)
 {
-	struct endpoint asked, real;
+	struct endpoint asked, real, peer = { 0 };
 	bool connection;
 	uint64_t cookie = cookie_of(fd, &connection);
 	bool known = mask_get(cookie, MASK_LOCAL, &asked);
 
 	if (!known) {
 		known = mask_get(cookie, MASK_CONNECTION, &asked);
-		connection = known || mask_get(cookie, MASK_PEER, &asked);
+		connection = known || mask_get(cookie, MASK_PEER, &peer);
 	}
-	endpoint_of(addr, *len < room ? *len : room, &real);
-	if (!known && !nameless(cookie, !connection, &real, &asked))
+	real_name(fd, SYS_getsockname, addr, room, *len, &real);
+	if (!known && !nameless(cookie, connection ? &peer : NULL, &real, &asked))
 		return;
 	if (known && connection)
 		narrow(&asked, &real);
 	/* Bound to port 0, elsewhere: the kernel chose, and the program wants to know. */
-	if (known && asked.port == 0 && real.family == asked.family)
+	if (known && asked.port == 0 && real.family != AF_UNIX)
 		asked.port = real.port;
 	give(&asked, addr, room, len);
 }
 
 void believe_peer(int fd, struct sockaddr *addr, socklen_t room, socklen_t *len)
 {
-	struct endpoint asked, real;
+	struct endpoint asked, real, own = { 0 };
 	bool accepted;
 	uint64_t cookie = cookie_of(fd, &accepted);
 
-	endpoint_of(addr, *len < room ? *len : room, &real);
-	if ((!accepted && mask_get(cookie, MASK_PEER, &asked)) || nameless(cookie, false, &real, &asked))
+	real_name(fd, SYS_getpeername, addr, room, *len, &real);
+	if (!mask_get(cookie, MASK_LOCAL, &own))
+		mask_get(cookie, MASK_CONNECTION, &own);
+	if ((!accepted && mask_get(cookie, MASK_PEER, &asked)) || nameless(cookie, &own, &real, &asked))
 		give(&asked, addr, room, len);
 }
 

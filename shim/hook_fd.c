@@ -39,6 +39,7 @@ int hook_dup(int old)
  * goes from one file to the other without ever being free. */
 static int dup_onto(bool three, int old, int new, int flags)
 {
+	uint64_t masked = mask_any() && old != new ? track_known(new) : 0;
 	uint64_t closers = track_read(&self.closers), word = word_of(old);
 	int ret;
 
@@ -47,6 +48,8 @@ static int dup_onto(bool three, int old, int new, int flags)
 	if (ret >= 0 && old != new)
 		track_dupped(old, word, new, (flags & O_CLOEXEC) != 0, closers, 1);
 	track_end(&self.closers);
+	if (masked != 0)
+		act_closed(masked);
 	return ret;
 }
 
@@ -155,6 +158,7 @@ int hook_close_range(unsigned first, unsigned last, int flags)
 	if (known)
 		track_closed_range(first, last, ret < 0);
 	track_end(&self.closers);
+	act_closed_many();
 	return ret;
 }
 
@@ -173,6 +177,7 @@ void hook_closefrom(int first)
 	if (known)
 		track_closed_range(from, UINT_MAX, false);
 	track_end(&self.closers);
+	act_closed_many();
 }
 
 /* A stream without a descriptor has none, and that is no error of the program's. */

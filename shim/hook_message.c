@@ -57,6 +57,8 @@ static void sent(int over, int fd, uint64_t stamp)
 	track_promote(fd);
 	if (cookie != 0)
 		emit_send_fd(stamp, over, fd, cookie);
+	if (mask_any())
+		act_sent(cookie);
 }
 
 static void received(int over, int fd, uint64_t stamp)

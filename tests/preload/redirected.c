@@ -247,6 +247,18 @@ static void child_closes(void)
 	serve(serving);
 }
 
+/* As daemon(3) between bind and listen. */
+static void child_closes_early(void)
+{
+	struct address a = ip4("127.0.0.1", asked_port());
+
+	serving = tcp(0);
+	OK(bind(serving, &a.sa, a.len));
+	in_child(let_go);
+	OK(listen(serving, 1));
+	serve(serving);
+}
+
 static void vforked(void)
 {
 	int listener = listening(), status;
@@ -446,6 +458,7 @@ const struct test_case cases[] = {
 	{ "epoll_before", epoll_before },
 	{ "forked", forked },
 	{ "child_closes", child_closes },
+	{ "child_closes_early", child_closes_early },
 	{ "vforked", vforked },
 	{ "blocked_thread", blocked_thread },
 	{ "accept_cancelled", accept_cancelled },
