@@ -137,8 +137,8 @@ static bool is_unknown_socket(unsigned fd)
 {
 	uint64_t cookie;
 
-	return FD_STATE(fd_word(fdtab_find((int)fd))) == FD_NONE && see_cookie((int)fd, &cookie) == SEEN_SOCKET &&
-	       track_look((int)fd, 0) != 0;
+	return FD_STATE(fd_word(fdtab_find((int)fd))) == FD_NONE &&
+	       see_cookie((int)fd, &cookie) == SEEN_SOCKET && track_look((int)fd, 0) != 0;
 }
 
 int track_find_unknown(void)

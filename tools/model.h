@@ -64,7 +64,8 @@ struct socket {
 	struct endpoint local, peer;
 	struct endpoint asked, peer_asked; /* by the program, where a rule redirected it; family 0 */
 	const char *rule;		   /* that acted on it last: "web.rules:7"; NULL */
-	struct holder *unshared; /* reuseport succeeded, and this one's socket takes what it should share; NULL */
+	struct holder
+		*unshared; /* reuseport succeeded, and this one's socket takes what it should share; NULL */
 	int32_t backlog;
 	bool reuseport, reuseaddr;
 	bool pair;
@@ -148,8 +149,8 @@ struct socket *model_sockets(struct model *m);
 struct failure *model_failures(struct model *m);
 struct connection *model_connections(struct model *m);
 struct failure *model_failure(struct model *m, uint64_t process, uint64_t stamp); /* NULL: none */
-struct socket *model_socket(struct model *m, uint64_t cookie);			   /* NULL: unknown */
-struct process *model_process(struct model *m, uint64_t id); /* NULL: unknown */
+struct socket *model_socket(struct model *m, uint64_t cookie);			  /* NULL: unknown */
+struct process *model_process(struct model *m, uint64_t id);			  /* NULL: unknown */
 
 /* Words of the relation, as shown. */
 const char *holder_how(const struct holder *h);	  /* "created", "bound", "accepted", … */

@@ -60,7 +60,8 @@ struct socket_node {
 	bool scanned;  /* known from /proc only */
 	bool v6only;
 	char *rule; /* owned */
-	bool moved; /* the next BIND or CONNECT tells what was asked for, LOCAL or PEER behind it where it went */
+	bool moved; /* the next BIND or CONNECT tells what was asked for, LOCAL or PEER behind it where it
+		       went */
 	struct process *bound_by;
 	struct process *senders[2]; /* the last two different ones */
 	struct connection *connection;
