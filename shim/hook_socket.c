@@ -116,12 +116,13 @@ static int accept_admitted(bool four, int fd, struct sockaddr *addr, socklen_t *
 		flags |= SOCK_CLOEXEC;
 		four = true;
 	}
-	do {
+	for (;;) {
+		new = four ? REAL(accept4)(fd, addr, len, flags) : REAL(accept)(fd, addr, len);
+		if (new < 0 || !our_rules_wants(RULE_ACCEPT) || act_accepted(new, fd))
+			return new;
 		if (room > 0)
 			*len = room;
-		new = four ? REAL(accept4)(fd, addr, len, flags) : REAL(accept)(fd, addr, len);
-	} while (new >= 0 && our_rules_wants(RULE_ACCEPT) && !act_accepted(new, fd));
-	return new;
+	}
 }
 
 /* The real call stays a cancellation point.  A thread cancelled in it leaves self.changes raised. */
