@@ -101,12 +101,19 @@ static void plan(struct act *a, const struct endpoint *address)
 
 /* ---- saying what was done ---- */
 
+/* What decides no holder may be overwritten: there is no end of connections and datagrams. */
+static bool is_passing(const struct act *a)
+{
+	return a->call == RULE_ACCEPT || a->call == RULE_SEND ||
+	       (a->call == RULE_CONNECT && track_in_ring(entry_of(a->fd)));
+}
+
 static void tell(const struct act *a, enum rule_action_kind kind, const struct rule *rule, int value,
 		 int error)
 {
 	const struct ps_act act = { .action = kind, .call = a->call, .value = value };
 
-	emit_act(a->fd, a->cookie, &act, rule->source.at, rule->source.len, error);
+	emit_act(a->fd, a->cookie, &act, rule->source.at, rule->source.len, error, is_passing(a));
 }
 
 static void tell_done(const struct act *a, enum rule_action_kind kind, int error)

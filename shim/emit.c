@@ -220,13 +220,13 @@ void emit_set(uint64_t stamp, int fd, const struct identity *id, uint32_t flags)
 }
 
 void emit_name(enum ps_kind local_or_peer, int fd, uint64_t cookie, const struct sockaddr *addr,
-	       socklen_t len)
+	       socklen_t len, bool ring)
 {
 	struct ps_event ev = NEW_EVENT((uint8_t)local_or_peer, fd);
 
 	/* LOCAL and PEER have the same payload. */
 	ev.local.cookie = cookie;
-	append_addr(&ev, &ev.local.address, addr, len, false);
+	append_addr(&ev, &ev.local.address, addr, len, ring);
 }
 
 bool emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, bool ring, uint32_t flags)
@@ -358,7 +358,8 @@ void emit_rules(const char *problem)
 	append_tail(&ev, problem, strlen(problem) + 1, false);
 }
 
-void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *source, size_t len, int error)
+void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *source, size_t len, int error,
+	      bool ring)
 {
 	struct ps_event ev = NEW_EVENT(PS_ACT, fd);
 
@@ -369,7 +370,7 @@ void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *sou
 	ev.act.cookie = cookie;
 	len = len < sizeof(text) ? len : sizeof(text) - 1;
 	memcpy(text, source, len);
-	append_tail(&ev, text, len + 1, false);
+	append_tail(&ev, text, len + 1, ring);
 }
 
 void emit_forget_counters(void)

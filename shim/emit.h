@@ -38,7 +38,7 @@ void emit_stock(uint64_t stamp, uint32_t why, uint32_t sockets);
 /* id NULL: no socket, or with PS_F_UNKNOWN nobody knows. */
 void emit_set(uint64_t stamp, int fd, const struct identity *id, uint32_t flags);
 void emit_name(enum ps_kind local_or_peer, int fd, uint64_t cookie, const struct sockaddr *addr,
-	       socklen_t len);
+	       socklen_t len, bool ring);
 /* ring: may be overwritten.  These two return whether the record will be. */
 bool emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, bool ring, uint32_t flags);
 void emit_no_socket(int family, int type, int protocol, int error);
@@ -57,7 +57,8 @@ void emit_send_fd(uint64_t stamp, int over, int passed, uint64_t cookie);
 /* There are rules, and they cannot be used. */
 void emit_rules(const char *problem);
 /* source: what the rule is called, len bytes. */
-void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *source, size_t len, int error);
+void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *source, size_t len, int error,
+	      bool ring);
 
 /* The counters are in a chunk that is not to be used any more: the next accept begins another. */
 void emit_forget_counters(void);

@@ -170,12 +170,10 @@ int hook_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	error = act_before(&act, RULE_CONNECT, fd, addr, len);
 	ret = error == 0 ? REAL(connect)(fd, act.addr, act.len) : act_refused(error);
 	error = ret < 0 ? act_error(&act, errno) : 0;
-	if (act.moved)
-		track_promote(fd);
 	e = thread.vfork_child != 0 ? NULL : fdtab_find(fd);
 	emit_connect(fd, track_known(fd), act.asked_addr, len, error, track_in_ring(e));
 	if (act.moved)
-		emit_name(PS_PEER, fd, act.cookie, act.addr, act.len);
+		emit_name(PS_PEER, fd, act.cookie, act.addr, act.len, track_in_ring(e));
 	act_after(&act, error);
 	errno = ret < 0 ? error : errno;
 	return ret;

@@ -34,7 +34,7 @@ static bool tell_name(int fd, uint64_t cookie, enum ps_kind which)
 		return false;
 	if (which == PS_LOCAL && !is_name(&addr, len))
 		return false;
-	emit_name(which, fd, cookie, (struct sockaddr *)&addr, len);
+	emit_name(which, fd, cookie, (struct sockaddr *)&addr, len, false);
 	return true;
 }
 
