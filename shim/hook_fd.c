@@ -190,23 +190,34 @@ static int number_of(FILE *file)
 }
 
 /* libc closes the descriptor by a call of its own that no wrapper sees. */
-int hook_fclose(FILE *file)
+static int close_stream(int (*call)(FILE *), FILE *file)
 {
 	uint64_t word;
 	int ret, fd;
 
 	if (!process_enter())
-		return REAL(fclose)(file);
+		return call(file);
 	fd = number_of(file);
 	if (fd < 0)
-		return REAL(fclose)(file);
+		return call(file);
 	track_begin(&self.closers);
 	word = track_closing(fd);
-	ret = REAL(fclose)(file);
+	ret = call(file);
 	/* It may fail to flush and has closed the descriptor all the same: look then. */
 	track_closed(fd, word, ret != 0);
 	track_end(&self.closers);
 	return ret;
+}
+
+int hook_fclose(FILE *file)
+{
+	return close_stream(REAL(fclose), file);
+}
+
+/* The program may have put a socket in the pipe's place. */
+int hook_pclose(FILE *file)
+{
+	return close_stream(REAL(pclose), file);
 }
 
 typedef FILE *freopen_fn(const char *, const char *, FILE *);

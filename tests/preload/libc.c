@@ -927,6 +927,18 @@ static void popen_clearenv(void)
 	in_child(popen_after_clearenv);
 }
 
+static void pclose_socket(void)
+{
+	FILE *f = popen("cat; exit 2", "w");
+	struct address a;
+	int listener = tcp_listener(&a), fd = fileno(f);
+
+	IS(0, dup2(listener, fd) == fd ? 0 : -1);
+	IS(2 << 8, pclose(f));
+	FAILS(EBADF, fcntl(fd, F_GETFD));
+	show_fds("with the listener left");
+}
+
 static FILE *no_stream(const char *text, const char *mode)
 {
 	FILE *f;
@@ -1290,6 +1302,7 @@ const struct test_case cases[] = {
 	{ "system/fork fails", system_fails },
 	{ "system/chroot", system_chroot },
 	{ "popen", popen_success },
+	{ "pclose", pclose_socket },
 	{ "popen/clearenv", popen_clearenv },
 	{ "popen/errors", popen_errors },
 	{ "popen/threads", popen_threads },
