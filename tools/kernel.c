@@ -157,16 +157,26 @@ int kernel_fds(pid_t pid, kernel_fd_fn *fn, void *arg)
 	return err == 0 && d == NULL && errno != 0 ? gone(errno) : err;
 }
 
-int kernel_netns(pid_t pid, uint64_t *netns)
+static int namespace_of(pid_t pid, const char *kind, uint64_t *out)
 {
 	char path[PROC_PATH_MAX];
 	struct stat st;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
 	if (stat(path, &st) < 0)
 		return gone(errno);
-	*netns = st.st_ino;
+	*out = st.st_ino;
 	return 0;
+}
+
+int kernel_netns(pid_t pid, uint64_t *netns)
+{
+	return namespace_of(pid, "net", netns);
+}
+
+int kernel_pidns(pid_t pid, uint64_t *pidns)
+{
+	return namespace_of(pid, "pid", pidns);
 }
 
 /* A file of /proc whole: its size is not known beforehand. */

@@ -54,8 +54,9 @@ struct kernel_net {
 	size_t n;
 };
 
-/* The network namespace of a process: its inode. */
+/* The network, or the pid, namespace of a process: its inode. */
 int kernel_netns(pid_t pid, uint64_t *netns);
+int kernel_pidns(pid_t pid, uint64_t *pidns);
 
 /*
  * Reads tcp, tcp6, udp, udp6, raw, raw6 and unix of the namespace that pid is in.  A UNIX name is

@@ -499,6 +499,16 @@ static int gather_target(struct live *l, const struct target *t, struct verified
 	return add_unseen(v, &u);
 }
 
+/* Records carry the pid that a process sees of itself. */
+static const char *why_unrecorded(pid_t pid)
+{
+	uint64_t its, ours;
+
+	if (kernel_pidns(pid, &its) == 0 && kernel_pidns(getpid(), &ours) == 0 && its != ours)
+		return "in a pid namespace of its own: its record, if any, is not to be found by its pid here";
+	return "no record of it: started without the library";
+}
+
 static int gather_procs(const struct live *l, struct verified *v)
 {
 	int err = 0;
@@ -511,7 +521,7 @@ static int gather_procs(const struct live *l, struct verified *v)
 		    k.start != l->procs.list[i].start)
 			continue;
 		procs_command(u.pid, u.command, sizeof(u.command));
-		(void)snprintf(u.reason, sizeof(u.reason), "no record of it: started without the library");
+		(void)snprintf(u.reason, sizeof(u.reason), "%s", why_unrecorded(u.pid));
 		err = add_unseen(v, &u);
 	}
 	return err;
