@@ -22,7 +22,8 @@ MANDIR ?= $(PREFIX)/share/man
 DEPS := gcc libc6-dev make pkg-config libsmartcols-dev libjson-c-dev libmnl-dev uthash-dev
 DEMO_DEPS := nginx-light curl
 TEST_DEPS := $(DEMO_DEPS) procps bats libcmocka-dev python3 redis-server redis-tools memcached haproxy socat \
-	dnsmasq-base zsh jq strace libasan8 libubsan1 libjemalloc2 musl-tools
+	dnsmasq-base zsh jq strace libasan8 libubsan1 libjemalloc2 musl-tools \
+	iproute2 util-linux nodejs php-cli erlang-base ecj default-jre-headless
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wundef -Wcast-align -Wpointer-arith -Wwrite-strings \
 	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wformat=2 -Wimplicit-fallthrough \

@@ -48,10 +48,10 @@ own() {
 	OWN+=("$@")
 }
 
-# Until the command succeeds, at most 10 seconds.
+# Until the command succeeds, at most $WAITS times 20 ms, or 10 seconds.
 wait_for() {
 	local i
-	for ((i = 0; i < 500; i++)); do
+	for ((i = 0; i < ${WAITS:-500}; i++)); do
 		if "$@" >/dev/null 2>&1; then return 0; fi
 		sleep 0.02
 	done
