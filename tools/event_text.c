@@ -12,6 +12,7 @@
 #include "common/program.h"
 #include "common/rules.h"
 #include "out.h"
+#include "outsider.h"
 #include "util.h"
 #include "view.h"
 
@@ -378,6 +379,29 @@ static void put_holder(const struct holder *h, FILE *f)
 	put_escaped(command != NULL ? command : "-", command != NULL ? strlen(command) : 1, f);
 }
 
+static void put_outsider(const struct failure *failure, FILE *f)
+{
+	struct outsider o;
+	char local[ENDPOINT_TEXT_MAX];
+
+	if (!outsider_find(&failure->asked, failure->type, &o)) {
+		fputs("by nobody in the record, and by nobody now: connections that were left over, or a "
+		      "holder "
+		      "that has gone; SO_REUSEADDR helps past the former\n",
+		      f);
+		return;
+	}
+	endpoint_text(&o.local, local);
+	put_escaped(local, strlen(local), f);
+	if (o.pid == 0) {
+		fputs(" is held, as of now, by a process that you may not see\n", f);
+		return;
+	}
+	fprintf(f, " held, as of now, by %d ", o.pid);
+	put_escaped(o.command, strlen(o.command), f);
+	fputs(", which is not in the record; start it under portshim to share\n", f);
+}
+
 /* A line below a bind: why it failed, or that what a rule meant to share is not shared. */
 static void put_reason(const struct event_writer *w, const struct record *r, FILE *f)
 {
@@ -392,9 +416,10 @@ static void put_reason(const struct event_writer *w, const struct record *r, FIL
 		fputs("                        taken: ", f);
 		if (failure->stood_in_the_way != NULL) {
 			put_holder(failure->stood_in_the_way, f);
-			fputs("; ", f);
+			fprintf(f, "; %s\n", taken_reason(failure->taken));
+		} else {
+			put_outsider(failure, f);
 		}
-		fprintf(f, "%s\n", taken_reason(failure->taken));
 	} else if (s != NULL && s->unshared != NULL && s->bound_at == r->ev.stamp) {
 		fputs("                        not shared: beside ", f);
 		put_holder(s->unshared, f);
@@ -490,6 +515,16 @@ static struct json_object *holder_object(const struct holder *h)
 	return h != NULL ? number_or_null((uint64_t)h->process->pid) : NULL;
 }
 
+/* As of now: only where the record knows nobody. */
+static struct json_object *outsider_object(const struct failure *f)
+{
+	struct outsider o;
+
+	return f->stood_in_the_way == NULL && outsider_find(&f->asked, f->type, &o)
+		       ? number_or_null((uint64_t)o.pid)
+		       : NULL;
+}
+
 static void add_reason(const struct event_writer *w, const struct record *r, struct json_object *o)
 {
 	const struct failure *f;
@@ -507,6 +542,7 @@ static void add_reason(const struct event_writer *w, const struct record *r, str
 	s = r->ev.error == 0 ? model_socket(w->model, r->ev.bind.cookie) : NULL;
 	if (f != NULL && f->taken != TAKEN_NOT) {
 		json_object_object_add(o, "taken_by", holder_object(f->stood_in_the_way));
+		json_object_object_add(o, "taken_now_by", outsider_object(f));
 		json_object_object_add(o, "taken", json_object_new_string(taken_reason(f->taken)));
 	}
 	if (s != NULL && s->bound_at == r->ev.stamp)

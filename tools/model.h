@@ -115,6 +115,7 @@ struct failure {
 	int error;
 	int32_t fd;
 	struct endpoint asked;
+	uint16_t type;			 /* of the socket that was to be bound; 0: not known */
 	struct holder *stood_in_the_way; /* NULL: nobody that the record knows */
 	enum taken taken;
 	const char *rule; /* that refused it, or could not be carried out; NULL */
@@ -129,6 +130,9 @@ struct connection {
 	uint64_t opened, closed; /* stamps; closed 0: open, or not seen */
 	struct connection *next;
 };
+
+/* Whether two sockets cannot have both names, as bind(2) sees it; IPv6 ones not being for IPv6 only. */
+bool endpoint_overlap(const struct endpoint *a, const struct endpoint *b);
 
 struct model;
 

@@ -134,6 +134,11 @@ static bool overlap(const struct endpoint *a, bool a_v6only, const struct endpoi
 	return IN6_IS_ADDR_UNSPECIFIED(&x) || IN6_IS_ADDR_UNSPECIFIED(&y);
 }
 
+bool endpoint_overlap(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->family != 0 && b->family != 0 && a->port != 0 && overlap(a, false, b, false);
+}
+
 static struct holder *first_live(const struct socket *s)
 {
 	struct holder *h = s->holders;

@@ -84,8 +84,12 @@ static int failure_add(struct model *m, struct process *p, const struct record *
 	if (asked != NULL)
 		f->asked = *asked;
 	f->stood_in_the_way = stood_in_the_way;
-	if (r->ev.kind == PS_BIND && r->ev.error == EADDRINUSE)
-		f->taken = how_taken(p, socket_by_cookie(m, r->ev.bind.cookie), stood_in_the_way);
+	if (r->ev.kind == PS_BIND && r->ev.error == EADDRINUSE) {
+		const struct socket *s = socket_by_cookie(m, r->ev.bind.cookie);
+
+		f->type = s != NULL ? s->type : 0;
+		f->taken = how_taken(p, s, stood_in_the_way);
+	}
 	f->rule = take_rule(p, r->ev.fd);
 	if (m->last_failure != NULL)
 		m->last_failure->next = f;

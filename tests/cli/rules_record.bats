@@ -1,0 +1,120 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# What the record says of rules: what was asked for and what was done, and why a bind was refused or does not
+# share though a rule meant it to.
+
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell, and run sets what it sets
+bats_require_minimum_version 1.5.0
+load common
+
+setup() {
+	common_setup
+	{ read -r PORT && read -r OTHER; } < <(free_port 2)
+}
+
+teardown() {
+	common_teardown
+}
+
+# binds ADDRESS…: a program that binds TCP sockets one after the other, says how each ended, and goes on.
+binds() {
+	cat >binds.py <<-'END'
+		import socket, sys
+		kept = []
+		for address in sys.argv[1:]:
+		    host, _, port = address.rpartition(":")
+		    s = socket.socket()
+		    try:
+		        s.bind((host, int(port)))
+		        s.listen()
+		        print("bound", s.getsockname()[1])
+		    except OSError as e:
+		        print(e.errno)
+		    kept.append(s)
+	END
+	python3 binds.py "$@"
+}
+
+ruled() {
+	declare -f binds >binds.sh
+	"$PORTSHIM" run -o "$SESSION" "${RULES[@]}" -- bash -c '. ./binds.sh; binds "$@"' - "$@"
+}
+
+events() {
+	"$PORTSHIM" events -s "$SESSION" "$@"
+}
+
+bind_of() {
+	events --json | jq -c "select(.event == \"bind\" and .address == \"$1\")"
+}
+
+@test "asked and real, and the rule, in ls, JSON and events" {
+	RULES=(-r "bind port $PORT -> redirect :$OTHER")
+	run -0 ruled "127.0.0.1:$PORT"
+	[ "$output" = "bound $PORT" ]
+	run -0 "$PORTSHIM" ls -s "$SESSION" --past
+	[[ ${lines[0]} == *" ASKED "*" RULE "* ]]
+	[[ ${lines[1]} =~ \ 127.0.0.1:$OTHER\ +127.0.0.1:$PORT\ +-r\ #1\  ]]
+	"$PORTSHIM" ls -s "$SESSION" --past --json |
+		jq -e ".holders | length == 1 and .[0].local == \"127.0.0.1:$OTHER\" and
+			.[0].asked == \"127.0.0.1:$PORT\" and .[0].rule == \"-r #1\""
+	events --json | jq -es 'map(select(.event == "act")) | length == 1 and
+		.[0].action == "redirect" and .[0].call == "bind" and .[0].error == null'
+}
+
+@test "no rule: no columns of rules" {
+	RULES=(-r "bind port $OTHER -> deny")
+	ruled "127.0.0.1:$PORT"
+	run -0 "$PORTSHIM" ls -s "$SESSION" --past
+	[[ ${lines[0]} != *RULE* ]]
+	"$PORTSHIM" ls -s "$SESSION" --past --json | jq -e '.holders | all(.asked == null and .rule == null)'
+}
+
+@test "a bind that fails: the holder in the record did not share" {
+	RULES=(-r 'bind exe nothing -> pass')
+	run -0 ruled "127.0.0.1:$PORT" "127.0.0.1:$PORT"
+	[ "${lines[1]}" -eq 98 ]
+	run -0 events
+	[[ $output == *"taken: 127.0.0.1:$PORT held by "*"; it did not set SO_REUSEPORT"* ]]
+	bind_of "127.0.0.1:$PORT" | jq -es '.[1].taken_by == .[1].pid and .[1].taken_now_by == null'
+}
+
+@test "a bind that fails: an outsider holds it, or nobody" {
+	start_ready outside "$HELPERS/server" "tcp:127.0.0.1:$PORT"
+	RULES=(--share)
+	run -0 ruled "127.0.0.1:$PORT"
+	[ "$output" = 98 ]
+	bind_of "127.0.0.1:$PORT" | jq -e ".taken_by == null and .taken_now_by == $PID"
+	run -0 events
+	[[ $output == *"taken: 127.0.0.1:$PORT held, as of now, by $PID server, which is not in the record"* ]]
+	kill "$PID"
+	wait "$PID" || true
+	run -0 events
+	[[ $output == *"taken: by nobody in the record, and by nobody now"* ]]
+}
+
+@test "a bind that succeeds and does not share" {
+	RULES=("--share=$PORT")
+	run -0 ruled "127.0.0.1:$PORT" "0.0.0.0:$PORT"
+	[ "${lines[1]}" = "bound $PORT" ]
+	run -0 events
+	[[ $output == *"not shared: beside 127.0.0.1:$PORT held by "* ]]
+	bind_of "0.0.0.0:$PORT" | jq -e '.not_shared_with == .pid'
+	bind_of "127.0.0.1:$PORT" | jq -e '.not_shared_with == null'
+}
+
+@test "a rule that cannot be carried out says so" {
+	RULES=(-r "bind port $PORT -> redirect :+65000")
+	run -0 ruled "127.0.0.1:$PORT"
+	[ "$output" = 99 ]
+	events --json | jq -es 'map(select(.event == "act")) | length == 1 and .[0].error == "EADDRNOTAVAIL"'
+}
+
+@test "PORTSHIM_RULES that are wrong: said in the record, and the program runs without" {
+	run -0 env PORTSHIM_RULES='bind port 70000 -> deny' LD_PRELOAD="$LIBRARY" /usr/bin/python3 -c \
+		"import socket; s = socket.socket(); s.bind(('127.0.0.1', $PORT)); print('bound')"
+	[ "$output" = bound ]
+	"$PORTSHIM" events -s "$PORTSHIM_ROOT/ambient" --json |
+		jq -es 'map(select(.event == "rules")) | length == 1 and
+			.[0].problem == ["PORTSHIM_RULES:1:11: port 70000: not in 0-65535"]'
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "outsider.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "kernel_diag.h"
+#include "model.h"
+#include "util.h"
+#include "verify_procs.h"
+
+static const struct kernel_socket *find_socket(const struct kernel_diag *diag, const struct endpoint *asked,
+					       uint16_t type)
+{
+	const struct kernel_socket *found = NULL;
+
+	for (size_t i = 0; i < diag->n; i++) {
+		const struct kernel_socket *s = &diag->sockets[i].socket;
+
+		if (s->state == KERNEL_OPEN || s->state == KERNEL_CONNECTED ||
+		    (type != 0 && s->type != type) || !endpoint_overlap(&s->local, asked))
+			continue;
+		if (found == NULL || s->state == KERNEL_LISTEN)
+			found = s;
+	}
+	return found;
+}
+
+static int is_inode(int32_t fd, uint64_t inode, void *arg)
+{
+	return inode == *(const uint64_t *)arg;
+}
+
+static pid_t find_holder(uint64_t inode)
+{
+	CLEANUP_DIR DIR *dir = opendir("/proc");
+	struct dirent *d;
+
+	while (dir != NULL && (d = readdir(dir)) != NULL) {
+		pid_t pid = isdigit((unsigned char)d->d_name[0]) ? (pid_t)strtol(d->d_name, NULL, 10) : 0;
+
+		if (pid > 0 && kernel_fds(pid, is_inode, &inode) == 1)
+			return pid;
+	}
+	return 0;
+}
+
+bool outsider_find(const struct endpoint *asked, uint16_t type, struct outsider *out)
+{
+	struct kernel_diag diag;
+	const struct kernel_socket *s;
+
+	if (kernel_diag(getpid(), &diag) < 0)
+		return false;
+	s = find_socket(&diag, asked, type);
+	if (s != NULL) {
+		*out = (struct outsider){ .local = s->local, .pid = find_holder(s->inode) };
+		if (out->pid != 0)
+			procs_command(out->pid, out->command, sizeof(out->command));
+	}
+	kernel_diag_free(&diag);
+	return s != NULL;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PORTSHIM_OUTSIDER_H
+#define PORTSHIM_OUTSIDER_H
+
+/*
+ * Who holds an endpoint that nobody in the record does: asked of the kernel when the answer is wanted, and so
+ * true of then, not of when a bind failed.  Only the caller's own network namespace is looked at.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/endpoint.h"
+
+struct outsider {
+	struct endpoint local;
+	pid_t pid;	  /* 0: a socket is there, but its holder is not to be seen (another user's) */
+	char command[64]; /* "" if not known */
+};
+
+/* true and *out, if there is one now.  type: SOCK_STREAM …; 0: any. */
+bool outsider_find(const struct endpoint *asked, uint16_t type, struct outsider *out);
+
+#endif
