@@ -136,6 +136,7 @@ static bool load_session(void)
 	}
 	ret = read_file(&f, uid, &text, &len);
 	sys_file_close(&f);
+	our_rules.of_session = ret == 0;
 	if (ret == 0)
 		use(text, len, NULL);
 	else
@@ -143,27 +144,36 @@ static bool load_session(void)
 	return true;
 }
 
-void our_rules_load(const char *value)
+/* A copy: the environment is the program's to change. */
+void our_rules_remember(const char *value)
 {
-	size_t len = value != NULL ? strlen(value) : 0, name = sizeof(PS_ENV_RULES "=") - 1;
-	char *copy;
+	size_t name = sizeof(PS_ENV_RULES "=") - 1, len = value != NULL ? strlen(value) : 0;
+	char *copy = len > 0 && len <= OUR_RULES_MAX ? map(name + len + 1) : NULL;
 
-	if (load_session() || value == NULL)
+	our_rules.refused = len > OUR_RULES_MAX;
+	if (copy == NULL)
 		return;
-	/* A copy: the environment is the program's to change, and exec carries it on. */
-	copy = len <= OUR_RULES_MAX ? map(name + len + 1) : NULL;
-	if (copy == NULL) {
-		tell_problem(PS_ENV_RULES, len > OUR_RULES_MAX ? -E2BIG : -ENOMEM, NULL);
-		return;
-	}
 	memcpy(copy, PS_ENV_RULES "=", name);
 	memcpy(copy + name, value, len + 1);
 	our_rules.variable = copy;
-	use(copy + name, len, PS_ENV_RULES);
+}
+
+void our_rules_load(void)
+{
+	const char *value = our_rules.variable;
+
+	if (load_session())
+		return;
+	if (our_rules.refused)
+		tell_problem(PS_ENV_RULES, -E2BIG, NULL);
+	if (value == NULL)
+		return;
+	value += sizeof(PS_ENV_RULES "=") - 1;
+	use(value, strlen(value), PS_ENV_RULES);
 }
 
 void our_rules_give(uid_t uid)
 {
-	if (our_rules.text != NULL && our_rules.variable == NULL)
+	if (our_rules.of_session)
 		session_rules_write(self.session, uid, our_rules.text, our_rules.len);
 }

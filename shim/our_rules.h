@@ -20,7 +20,10 @@ struct our_rules {
 	bool asks_uid;	  /* some rule has a `uid` */
 	const char *text; /* as it was read */
 	size_t len;
-	const char *variable; /* bare mode: "PORTSHIM_RULES=…", for exec to carry on; else NULL */
+	const char *
+		variable; /* "PORTSHIM_RULES=…" as of the start, for exec to carry on; NULL: it was not set */
+	bool refused;	  /* it was too long */
+	bool of_session;
 	const char *exe, *argv;
 	size_t argv_len;
 };
@@ -32,9 +35,12 @@ static inline bool our_rules_wants(enum rule_call call)
 	return __builtin_expect(atomic_load_explicit(&our_rules.calls, memory_order_relaxed) >> call & 1, 0);
 }
 
-/* Reads and records them; makes system calls.  value: of PORTSHIM_RULES, or NULL; a session's own rules
- * stand above it, as a child is not to shake them off. */
-void our_rules_load(const char *value);
+/* At the start, before the program can change it: the value of PORTSHIM_RULES, or NULL. */
+void our_rules_remember(const char *value);
+
+/* Reads and records them; makes system calls.  A session's own rules stand above those of the environment,
+ * as a child is not to shake them off. */
+void our_rules_load(void);
 
 /* Gives a copy to a uid that this process is about to become: its images could not read ours. */
 void our_rules_give(uid_t uid);

@@ -79,13 +79,13 @@ static int open_log(uint64_t id)
 }
 
 /* Before this an event found nobody to record it; from here on the table is right. */
-static void begin(uint64_t parent, uint32_t flags, bool session_start, const char *rules)
+static void begin(uint64_t parent, uint32_t flags, bool session_start)
 {
 	watch_epoch();
 	atomic_store_explicit(&self.state, ATTACHED, memory_order_release);
 	emit_start(parent, flags, session_start);
 	track_stock(PS_STOCK_START, false);
-	our_rules_load(rules);
+	our_rules_load();
 }
 
 static bool is_gone(uint32_t pid)
@@ -197,7 +197,7 @@ static void attach_session(const char *session, const char *process)
 		atomic_store(&self.state, REFUSED);
 		return;
 	}
-	begin(parent, flags, process == NULL, environ_get(environ, PS_ENV_RULES));
+	begin(parent, flags, process == NULL);
 	mask_read(environ_get(environ, PS_ENV_MASKS));
 }
 
@@ -212,7 +212,7 @@ static bool attach_ambient_now(void)
 			      root) < 0 ||
 	    session_ambient(root, self.session) < 0 || open_log(identify(NULL, &parent, &flags)) < 0)
 		return false;
-	begin(0, 0, true, environ_get(environ, PS_ENV_RULES));
+	begin(0, 0, true);
 	return true;
 }
 
@@ -449,6 +449,7 @@ __attribute__((constructor)) static void process_start(void)
 		return;
 	}
 	find_ourselves();
+	our_rules_remember(environ_get(environ, PS_ENV_RULES));
 	hear_of_forks();
 	if (on_exit != NULL)
 		on_exit(say_exit, NULL);

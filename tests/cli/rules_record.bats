@@ -118,3 +118,12 @@ bind_of() {
 		jq -es 'map(select(.event == "rules")) | length == 1 and
 			.[0].problem == ["PORTSHIM_RULES:1:11: port 70000: not in 0-65535"]'
 }
+
+@test "PORTSHIM_RULES hold over an exec with an empty environment" {
+	run -0 env PORTSHIM_RULES="bind port $PORT -> redirect :$OTHER" LD_PRELOAD="$LIBRARY" \
+		env -i PORTSHIM_ROOT="$PORTSHIM_ROOT" /usr/bin/python3 -c \
+		"import socket; s = socket.socket(); s.bind(('127.0.0.1', $PORT)); print(s.getsockname()[1])"
+	[ "$output" -eq "$PORT" ]
+	"$PORTSHIM" ls -s "$PORTSHIM_ROOT/ambient" --past --json |
+		jq -e ".holders | length == 1 and .[0].local == \"127.0.0.1:$OTHER\""
+}
