@@ -178,13 +178,21 @@ bool believe_family(int fd, int *family, int *protocol)
 	return true;
 }
 
+/* IPv4's options are IPv6 sockets' too, not the other way round: ipv6(7). */
+static bool is_foreign(uint16_t family, int level, int name)
+{
+	if (family == AF_UNIX)
+		return level == IPPROTO_TCP || level == IPPROTO_IP || level == IPPROTO_IPV6 ||
+		       (level == SOL_SOCKET && name == SO_REUSEPORT);
+	return family == AF_INET && level == IPPROTO_IPV6;
+}
+
 bool believe_swallow(int fd, int level, int name)
 {
 	struct endpoint born;
 	bool accepted;
 
-	return (level == IPPROTO_TCP || level == IPPROTO_IP || level == IPPROTO_IPV6 ||
-		(level == SOL_SOCKET && name == SO_REUSEPORT)) &&
+	return is_foreign(FD_FAMILY(fd_word(entry_of(fd))), level, name) &&
 	       mask_get(cookie_of(fd, &accepted), MASK_BORN, &born) &&
-	       FD_FAMILY(fd_word(entry_of(fd))) == AF_UNIX;
+	       (level != IPPROTO_IPV6 || born.family == AF_INET6);
 }

@@ -22,7 +22,7 @@ void believe_source(int fd, struct sockaddr *addr, socklen_t room, socklen_t *le
 /* The family or the protocol that the program made the socket with; false where the kernel's word stands. */
 bool believe_family(int fd, int *family, int *protocol);
 
-/* That option means nothing to the UNIX socket that stands for the program's. */
+/* That option means nothing to the socket of another family that stands for the program's. */
 bool believe_swallow(int fd, int level, int name);
 
 #endif

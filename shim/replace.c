@@ -2,6 +2,8 @@
 #include "replace.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -16,25 +18,51 @@
 #define EPOLLS_MAX 8
 #define SCAN_FDS 4096
 
-/* Options that mean the same in every family.  Twice the buffer sizes that are set is what is told:
- * socket(7). */
+/* What both sockets have comes along: those of IP and TCP, where both are such.  Twice the buffer sizes that
+ * are set is what is told: socket(7). */
 static const struct {
-	int name;
+	int level, name;
 	bool halved;
 } options[] = {
-	{ SO_REUSEADDR, false }, { SO_REUSEPORT, false }, { SO_KEEPALIVE, false }, { SO_BROADCAST, false },
-	{ SO_OOBINLINE, false }, { SO_PRIORITY, false },  { SO_RCVLOWAT, false },  { SO_SNDBUF, true },
-	{ SO_RCVBUF, true },	 { SO_MARK, false },	  { SO_TIMESTAMP, false },
+	{ SOL_SOCKET, SO_REUSEADDR, false },
+	{ SOL_SOCKET, SO_REUSEPORT, false },
+	{ SOL_SOCKET, SO_KEEPALIVE, false },
+	{ SOL_SOCKET, SO_BROADCAST, false },
+	{ SOL_SOCKET, SO_DONTROUTE, false },
+	{ SOL_SOCKET, SO_OOBINLINE, false },
+	{ SOL_SOCKET, SO_PRIORITY, false },
+	{ SOL_SOCKET, SO_RCVLOWAT, false },
+	{ SOL_SOCKET, SO_SNDBUF, true },
+	{ SOL_SOCKET, SO_RCVBUF, true },
+	{ SOL_SOCKET, SO_MARK, false },
+	{ SOL_SOCKET, SO_TIMESTAMP, false },
+	{ IPPROTO_IP, IP_TOS, false },
+	{ IPPROTO_IP, IP_TTL, false },
+	{ IPPROTO_IP, IP_FREEBIND, false },
+	{ IPPROTO_IP, IP_TRANSPARENT, false },
+	{ IPPROTO_TCP, TCP_NODELAY, false },
+	{ IPPROTO_TCP, TCP_CORK, false },
+	{ IPPROTO_TCP, TCP_MAXSEG, false },
+	{ IPPROTO_TCP, TCP_KEEPIDLE, false },
+	{ IPPROTO_TCP, TCP_KEEPINTVL, false },
+	{ IPPROTO_TCP, TCP_KEEPCNT, false },
+	{ IPPROTO_TCP, TCP_SYNCNT, false },
+	{ IPPROTO_TCP, TCP_LINGER2, false },
+	{ IPPROTO_TCP, TCP_DEFER_ACCEPT, false },
+	{ IPPROTO_TCP, TCP_WINDOW_CLAMP, false },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT, false },
+	{ IPPROTO_TCP, TCP_FASTOPEN, false },
+	{ IPPROTO_TCP, TCP_NOTSENT_LOWAT, false },
 };
 
-static int option(int fd, int name, void *value, socklen_t *len)
+static bool get_option(int fd, int level, int name, void *value, socklen_t len)
 {
-	return (int)sys5(SYS_getsockopt, fd, SOL_SOCKET, name, value, len);
+	return sys5(SYS_getsockopt, fd, level, name, value, &len) == 0;
 }
 
-static void set_option(int fd, int name, const void *value, socklen_t len)
+static void set_option(int fd, int level, int name, const void *value, socklen_t len)
 {
-	sys5(SYS_setsockopt, fd, SOL_SOCKET, name, value, len);
+	sys5(SYS_setsockopt, fd, level, name, value, len);
 }
 
 /* Only what differs: to set a buffer's size ends its growing by itself. */
@@ -43,22 +71,24 @@ static void copy_options(int from, int to)
 	static const int structs[] = { SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO };
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		int now = see_option(to, options[i].name), was = see_option(from, options[i].name);
+		int level = options[i].level, name = options[i].name, was = 0, now = 0;
 
+		if (!get_option(from, level, name, &was, sizeof(was)) ||
+		    !get_option(to, level, name, &now, sizeof(now)) || was == now)
+			continue;
 		if (options[i].halved)
-			was /= 2, now /= 2;
-		if (was != now)
-			set_option(to, options[i].name, &was, sizeof(was));
+			was /= 2;
+		set_option(to, level, name, &was, sizeof(was));
 	}
 	for (size_t i = 0; i < sizeof(structs) / sizeof(structs[0]); i++) {
 		union {
 			struct linger linger;
 			struct timeval time;
-		} value;
-		socklen_t len = sizeof(value);
+		} value = { 0 };
+		socklen_t len = structs[i] == SO_LINGER ? sizeof(value.linger) : sizeof(value.time);
 
-		if (option(from, structs[i], &value, &len) == 0)
-			set_option(to, structs[i], &value, len);
+		if (get_option(from, SOL_SOCKET, structs[i], &value, len))
+			set_option(to, SOL_SOCKET, structs[i], &value, len);
 	}
 }
 

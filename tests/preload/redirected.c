@@ -23,8 +23,13 @@ static unsigned asked_port(void)
 static void show(const char *what, const struct sockaddr *sa, socklen_t len)
 {
 	const struct sockaddr_in *in = (const void *)sa;
+	const struct sockaddr_in6 *in6 = (const void *)sa;
 
-	if (sa->sa_family == AF_INET)
+	if (sa->sa_family == AF_INET6)
+		say("%s: AF_INET6 ::1 %s%s, length %u\n", what,
+		    IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ? "yes" : "no",
+		    ntohs(in6->sin6_port) == asked_port() ? ", the port asked for" : "", len);
+	else if (sa->sa_family == AF_INET)
 		say("%s: AF_INET 127.0.0.1 %s%s, length %u\n", what,
 		    ntohl(in->sin_addr.s_addr) == INADDR_LOOPBACK ? "yes" : "no",
 		    ntohs(in->sin_port) == asked_port() ? ", the port asked for" : "", len);
@@ -144,6 +149,48 @@ static void options(void)
 	IS(0, getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, &len));
 	say("SO_REUSEADDR %d\n", value);
 	FAILS(EBADF, setsockopt(-1, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+}
+
+static void options_before(void)
+{
+	static const int names[] = { TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPCNT, TCP_DEFER_ACCEPT,
+				     TCP_USER_TIMEOUT };
+	struct address a = ip4("127.0.0.1", asked_port());
+	int fd = tcp(0), value = 1;
+	socklen_t len = sizeof(value);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		OK(setsockopt(fd, IPPROTO_TCP, names[i], &value, len));
+	value = 0x10;
+	OK(setsockopt(fd, IPPROTO_IP, IP_TOS, &value, len));
+	OK(bind(fd, &a.sa, a.len));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		IS(0, getsockopt(fd, IPPROTO_TCP, names[i], &value, &len));
+		say("%d\n", value);
+	}
+	IS(0, getsockopt(fd, IPPROTO_IP, IP_TOS, &value, &len));
+	say("IP_TOS %d\n", value);
+}
+
+static void ipv6(void)
+{
+	struct address a = ip6("::1", asked_port());
+	int fd = OK(socket(AF_INET6, SOCK_STREAM, 0)), client = OK(socket(AF_INET6, SOCK_STREAM, 0)), server;
+	const int one = 1;
+
+	OK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	OK(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)));
+	OK(bind(fd, &a.sa, a.len));
+	OK(setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &one, sizeof(one)));
+	OK(listen(fd, 1));
+	OK(connect(client, &a.sa, a.len));
+	server = accepted(fd);
+	OK(setsockopt(server, IPPROTO_IPV6, IPV6_TCLASS, &one, sizeof(one)));
+	show_local("listener", fd);
+	show_local("server's end", server);
+	show_local("client", client);
+	show_remote("client's peer", client);
+	talk(client, server);
 }
 
 static void flags(void)
@@ -451,6 +498,8 @@ static void over_exec(void)
 const struct test_case cases[] = {
 	{ "names", names },
 	{ "options", options },
+	{ "options_before", options_before },
+	{ "ipv6", ipv6 },
 	{ "flags", flags },
 	{ "second_bind", second_bind },
 	{ "duplicates", duplicates },
