@@ -63,7 +63,7 @@ struct socket {
 	enum state state;
 	struct endpoint local, peer;
 	struct endpoint asked, peer_asked; /* by the program, where a rule redirected it; family 0 */
-	const char *rule;		   /* that acted on it last: "web.rules:7"; NULL */
+	const char *rule; /* that redirected it, else the one that acted on it last: "web.rules:7"; NULL */
 	struct holder
 		*unshared; /* reuseport succeeded, and this one's socket takes what it should share; NULL */
 	int32_t backlog;

@@ -30,12 +30,17 @@ static char *take_rule(struct process *p, int32_t fd)
 	return rule;
 }
 
+/* Where it was moved to is more to know than what else was done to it, then or later. */
 static void keep_rule(struct process *p, struct socket *s, int32_t fd)
 {
 	char *rule = take_rule(p, fd);
 
 	if (rule == NULL)
 		return;
+	if (s->rule != NULL && s->asked.family != 0 && !process_node(p)->act_moved) {
+		free(rule);
+		return;
+	}
 	free(socket_node(s)->rule);
 	socket_node(s)->rule = rule;
 	s->rule = rule;
@@ -44,6 +49,7 @@ static void keep_rule(struct process *p, struct socket *s, int32_t fd)
 int fold_act(struct model *m, struct process *p, const struct record *r)
 {
 	struct process_node *n = process_node(p);
+	bool further = n->act_rule != NULL && n->act_fd == r->ev.fd;
 	struct socket *s;
 	int err = socket_at(m, p, r->ev.fd, r->ev.act.cookie, r->ev.stamp, &s);
 
@@ -51,8 +57,12 @@ int fold_act(struct model *m, struct process *p, const struct record *r)
 		return err;
 	if (r->ev.act.action == ACT_REDIRECT && r->ev.error == 0)
 		socket_node(s)->moved = true;
-	n->act_reuseport = r->ev.act.action == ACT_REUSEPORT && r->ev.error == 0;
+	n->act_reuseport =
+		(further && n->act_reuseport) || (r->ev.act.action == ACT_REUSEPORT && r->ev.error == 0);
 	n->act_fd = r->ev.fd;
+	if (further && n->act_moved)
+		return 0;
+	n->act_moved = r->ev.act.action == ACT_REDIRECT;
 	free(n->act_rule);
 	n->act_rule = strndup(r->tail, r->tail_len);
 	return n->act_rule != NULL ? 0 : -ENOMEM;

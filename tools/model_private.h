@@ -113,7 +113,7 @@ struct process_node {
 	uint64_t lost;	      /* records */
 	char *act_rule;	      /* of the last ACT, until the call's own record comes; owned */
 	int32_t act_fd;
-	bool act_reuseport;
+	bool act_reuseport, act_moved; /* among the actions of that call */
 	char covered_text[128];
 	struct process_node *grave;
 };

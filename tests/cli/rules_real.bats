@@ -176,9 +176,10 @@ as_bare() {
 
 # move ASK COMMAND…: to another port.
 move() {
-	ruled moved --redirect "$PORT=$OTHER" -- "${@:2}"
+	ruled moved --redirect "$PORT=$OTHER" --cloexec -- "${@:2}"
 	wait_for "$1" "$OTHER"
-	listeners "length == 1 and (.[0].local | test(\"127.0.0.1\\\\]?:$OTHER\$\"))"
+	listeners "length == 1 and (.[0].local | test(\"127.0.0.1\\\\]?:$OTHER\$\")) and
+		.[0].rule == \"--redirect $PORT=$OTHER\""
 	as_bare "$1"
 }
 
