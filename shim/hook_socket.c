@@ -193,6 +193,12 @@ int hook_shutdown(int fd, int how)
 	return ret;
 }
 
+static bool decides_sharing(int level, int name)
+{
+	return (level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT)) ||
+	       (level == IPPROTO_IPV6 && name == IPV6_V6ONLY);
+}
+
 /* Only what decides whether an endpoint is shared is recorded. */
 int hook_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
@@ -201,8 +207,7 @@ int hook_setsockopt(int fd, int level, int name, const void *value, socklen_t le
 	if (mask_any() && process_enter() && believe_swallow(fd, level, name))
 		return 0;
 	ret = REAL(setsockopt)(fd, level, name, value, len);
-	if (ret == 0 && level == SOL_SOCKET && (name == SO_REUSEADDR || name == SO_REUSEPORT) &&
-	    process_enter())
+	if (ret == 0 && decides_sharing(level, name) && len >= sizeof(int) && process_enter())
 		emit_option(fd, track_known(fd), level, name, *(const int *)value);
 	return ret;
 }

@@ -79,8 +79,18 @@ static enum taken how_taken(const struct process *p, const struct socket *s, con
 	return by->process->uid != p->uid ? TAKEN_OTHER_UID : TAKEN_OTHERWISE;
 }
 
+/* What ACT announced is over with the call that it was about. */
+static bool take_moved(struct socket *s)
+{
+	bool moved = s != NULL && socket_node(s)->moved;
+
+	if (moved)
+		socket_node(s)->moved = false;
+	return moved;
+}
+
 static int failure_add(struct model *m, struct process *p, const struct record *r,
-		       const struct endpoint *asked, struct holder *stood_in_the_way)
+		       const struct endpoint *asked, struct holder *stood_in_the_way, bool moved)
 {
 	struct failure *f = calloc(1, sizeof(*f));
 
@@ -98,7 +108,9 @@ static int failure_add(struct model *m, struct process *p, const struct record *
 		const struct socket *s = socket_by_cookie(m, r->ev.bind.cookie);
 
 		f->type = s != NULL ? s->type : 0;
-		f->taken = how_taken(p, s, stood_in_the_way);
+		/* Where it was moved to, and who is there, no record tells: nothing is better than another's.
+		 */
+		f->taken = moved ? TAKEN_NOT : how_taken(p, s, stood_in_the_way);
 	}
 	f->rule = take_rule(p, r->ev.fd);
 	if (m->last_failure != NULL)
@@ -216,7 +228,7 @@ int fold_socket(struct model *m, struct process *p, const struct record *r)
 	int err;
 
 	if (r->ev.error != 0)
-		return failure_add(m, p, r, NULL, NULL);
+		return failure_add(m, p, r, NULL, NULL, false);
 	err = socket_of_socket(m, p, r, &s);
 	if (err == 0)
 		err = socket_fill(m, s, e->family, e->type, e->protocol, e->inode);
@@ -248,18 +260,22 @@ int fold_bind(struct model *m, struct process *p, const struct record *r)
 
 	if (err < 0)
 		return err;
-	if (r->ev.error != 0)
+	if (r->ev.error != 0) {
+		bool moved = take_moved(s);
+
 		return failure_add(m, p, r, &asked,
-				   r->ev.error == EADDRINUSE && s != NULL ? bound_in_the_way(m, s, &asked)
-									  : NULL);
+				   r->ev.error == EADDRINUSE && s != NULL && !moved
+					   ? bound_in_the_way(m, s, &asked)
+					   : NULL,
+				   moved);
+	}
 	if (s == NULL)
 		return 0;
 	if (s->state == STATE_OPEN)
 		s->state = STATE_BOUND;
 	s->bound_at = r->ev.stamp;
 	socket_node(s)->bound_by = p;
-	s->asked = socket_node(s)->moved ? asked : (struct endpoint){ 0 };
-	socket_node(s)->moved = false;
+	s->asked = take_moved(s) ? asked : (struct endpoint){ 0 };
 	reuseport = process_node(p)->act_reuseport && process_node(p)->act_fd == r->ev.fd;
 	process_node(p)->act_reuseport = false;
 	keep_rule(p, s, r->ev.fd);
@@ -311,7 +327,8 @@ int fold_listen(struct model *m, struct process *p, const struct record *r)
 	if (r->ev.error != 0)
 		return failure_add(m, p, r, s != NULL ? &s->local : NULL,
 				   r->ev.error == EADDRINUSE && s != NULL ? bound_in_the_way(m, s, &s->local)
-									  : NULL);
+									  : NULL,
+				   false);
 	if (s == NULL)
 		return 0;
 	keep_rule(p, s, r->ev.fd);
@@ -340,11 +357,10 @@ int fold_connect(struct model *m, struct process *p, const struct record *r)
 	if (err < 0)
 		return err;
 	if (r->ev.error != 0 && r->ev.error != EINPROGRESS)
-		return failure_add(m, p, r, &peer, NULL);
+		return failure_add(m, p, r, &peer, NULL, take_moved(s));
 	if (s == NULL)
 		return 0;
-	s->peer_asked = socket_node(s)->moved ? peer : (struct endpoint){ 0 };
-	socket_node(s)->moved = false;
+	s->peer_asked = take_moved(s) ? peer : (struct endpoint){ 0 };
 	keep_rule(p, s, r->ev.fd);
 	if (peer.family == AF_UNSPEC)
 		return dissolve(m, s);
@@ -388,7 +404,7 @@ int fold_accept(struct model *m, struct process *p, const struct record *r)
 			return -ENOMEM;
 	}
 	if (r->ev.error != 0)
-		return failure_add(m, p, r, listener != NULL ? &listener->local : NULL, NULL);
+		return failure_add(m, p, r, listener != NULL ? &listener->local : NULL, NULL, false);
 	s = socket_new(m, r->ev.stamp);
 	if (s == NULL)
 		return -ENOMEM;

@@ -1476,6 +1476,22 @@ static void redirected_bind(void **state)
 	assert_null(newest_failure()->rule);
 }
 
+/* Who holds the port that was asked for has nothing to do with it; and what a rule did ends with the call. */
+static void redirected_bind_fails(void **state)
+{
+	ev_start(1, 0, 100, 0, "/x");
+	ev_server(1, 3, 0xa, 80);
+	ev_socket(1, 4, 0xb);
+	ev_act(1, 4, 0xb, ACT_REDIRECT, 0, "web.rules:7");
+	ev_bind(1, 4, 0xb, "127.0.0.1", 80, EADDRINUSE);
+	assert_null(newest_failure()->stood_in_the_way);
+	assert_int_equal(newest_failure()->taken, TAKEN_NOT);
+	assert_string_equal(newest_failure()->rule, "web.rules:7");
+	ev_bind(1, 4, 0xb, "127.0.0.1", 81, 0);
+	ENDPOINT(holder(1, 0xb)->socket->asked, "");
+	assert_null(holder(1, 0xb)->socket->rule);
+}
+
 static void denied_bind(void **state)
 {
 	ev_start(1, 0, 100, 0, "/x");
@@ -2009,6 +2025,7 @@ int main(void)
 		T(fork_read_much_too_late),
 		T(failed_bind),
 		T(redirected_bind),
+		T(redirected_bind_fails),
 		T(denied_bind),
 		T(why_taken),
 		T(shares_in_name_only),
