@@ -55,7 +55,9 @@ static void give(const struct endpoint *ep, struct sockaddr *addr, socklen_t roo
 
 static bool is_mapped(const struct endpoint *ep)
 {
-	return ep->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)ep->ip);
+	struct in6_addr ip = endpoint_as_ipv6(ep);
+
+	return ep->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&ip);
 }
 
 static void set_loopback(struct endpoint *ep, bool mapped)
