@@ -220,7 +220,6 @@ static int change_family(struct act *a, uint16_t family)
 		return -ret;
 	a->cookie = track_cookie(a->fd);
 	a->real_family = family;
-	a->replaced = true;
 	if (family == a->family)
 		mask_drop(a->cookie, MASK_BORN);
 	else
@@ -276,12 +275,16 @@ static int act_redirect(struct act *a)
 	return error;
 }
 
-/* A redirect has replaced the socket, and now it is to go where its own family belongs. */
+/* A redirect has replaced the socket, and now it is to go where its own family belongs.  One that is bound
+ * would lose its name. */
 static int give_back(struct act *a)
 {
-	bool own = a->asked.family == a->family;
+	struct endpoint local;
 
-	return own && a->real_family != a->family && a->call != RULE_LISTEN ? change_family(a, a->family) : 0;
+	if (a->real_family == a->family || a->asked.family != a->family || a->call == RULE_LISTEN ||
+	    a->call == RULE_SEND || mask_get(a->cookie, MASK_LOCAL, &local))
+		return 0;
+	return change_family(a, a->family);
 }
 
 static int carry_out(struct act *a)
@@ -332,11 +335,12 @@ int act_before(struct act *a, enum rule_call call, int fd, const struct sockaddr
 	a->len = len;
 	a->call = call;
 	a->fd = fd;
-	a->acting = a->moved = a->masked = a->replaced = false;
-	a->plan.action[ACT_REDIRECT] = NULL;
-	if (!wanted && !mask_any())
+	a->cookie = 0;
+	a->acting = a->moved = a->masked = false;
+	if ((!wanted && !mask_any()) || !describe(a))
 		return 0;
-	if ((call != RULE_LISTEN && !read_address(a, addr, len)) || !describe(a))
+	/* No rule, and a socket that was never replaced: the address need not be looked at. */
+	if ((!wanted && a->real_family == a->family) || (call != RULE_LISTEN && !read_address(a, addr, len)))
 		return 0;
 	if (call == RULE_LISTEN)
 		local_name(a, fd, &a->asked);
@@ -449,7 +453,7 @@ void act_after(struct act *a, int error)
 
 /* ---- accepted connections ---- */
 
-bool act_accepted(int fd, int listener)
+bool act_accepted(int fd, int listener, bool *closes)
 {
 	struct act a = { .call = RULE_ACCEPT, .fd = listener };
 	struct endpoint local;
@@ -465,8 +469,7 @@ bool act_accepted(int fd, int listener)
 		sys_close(fd);
 		return false;
 	}
-	if (a.plan.action[ACT_CLOEXEC] != NULL && !is_quiet())
-		track_close_on_exec(fd);
+	*closes = a.plan.action[ACT_CLOEXEC] != NULL && !is_quiet();
 	act_set(&a, fd, true);
 	return true;
 }
@@ -538,7 +541,8 @@ void act_closed(uint64_t cookie)
 {
 	struct endpoint path;
 
-	if (!is_quiet() && thread.vfork_child == 0 && mask_get(cookie, MASK_PATH, &path) && !is_held(cookie))
+	if (cookie != 0 && !is_quiet() && thread.vfork_child == 0 && mask_get(cookie, MASK_PATH, &path) &&
+	    !is_held(cookie))
 		remove_path(cookie, &path);
 }
 

@@ -27,7 +27,7 @@ struct act {
 	int backlog;			   /* listen */
 	bool acting;
 	bool moved; /* a redirect is under way: asked and real differ */
-	bool masked, replaced;
+	bool masked;
 	enum rule_call call;
 	int fd;
 	uint64_t cookie;
@@ -57,10 +57,11 @@ int act_error(const struct act *act, int error);
 /* After the call's own record: the real name, the mask. */
 void act_after(struct act *act, int error);
 
-/* What the rules say of a connection just accepted; false if it was refused, and is closed. */
-bool act_accepted(int fd, int listener);
+/* What the rules say of a connection just accepted; false if it was refused, and is closed.  *closes: it is
+ * to be kept close-on-exec, once it is in the table. */
+bool act_accepted(int fd, int listener, bool *closes);
 
-/* A socket with a path of ours has one descriptor less.  cookie: of before the close. */
+/* A socket with a path of ours has one descriptor less.  cookie: of before the close; 0: none. */
 void act_closed(uint64_t cookie);
 
 /* The same after any number of descriptors were closed. */

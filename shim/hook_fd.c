@@ -13,6 +13,12 @@
 #include "real.h"
 #include "track.h"
 
+/* The socket of fd, where something was redirected: closing it may be the end of a path of ours. */
+static uint64_t masked_at(int fd)
+{
+	return mask_any() ? track_known(fd) : 0;
+}
+
 static uint64_t word_of(int fd)
 {
 	return thread.vfork_child != 0 ? 0 : fd_word(fdtab_find(fd));
@@ -39,7 +45,7 @@ int hook_dup(int old)
  * goes from one file to the other without ever being free. */
 static int dup_onto(bool three, int old, int new, int flags)
 {
-	uint64_t masked = mask_any() && old != new ? track_known(new) : 0;
+	uint64_t masked = old != new ? masked_at(new) : 0;
 	uint64_t closers = track_read(&self.closers), word = word_of(old);
 	int ret;
 
@@ -48,8 +54,7 @@ static int dup_onto(bool three, int old, int new, int flags)
 	if (ret >= 0 && old != new)
 		track_dupped(old, word, new, (flags & O_CLOEXEC) != 0, closers, 1);
 	track_end(&self.closers);
-	if (masked != 0)
-		act_closed(masked);
+	act_closed(masked);
 	return ret;
 }
 
@@ -116,7 +121,7 @@ int hook_close(int fd)
 
 	if (!process_enter())
 		return REAL(close)(fd);
-	masked = mask_any() ? track_known(fd) : 0;
+	masked = masked_at(fd);
 	track_begin(&self.closers);
 	word = word_of(fd);
 	if (FD_STATE(word) != FD_NONE || thread.vfork_child != 0)
@@ -125,8 +130,7 @@ int hook_close(int fd)
 	if (FD_STATE(word) != FD_NONE || word_of(fd) != word)
 		track_closed(fd, word, ret < 0);
 	track_end(&self.closers);
-	if (masked != 0)
-		act_closed(masked);
+	act_closed(masked);
 	return ret;
 }
 ALIAS_BODY(__close, close)
@@ -192,7 +196,7 @@ static int number_of(FILE *file)
 /* libc closes the descriptor by a call of its own that no wrapper sees. */
 static int close_stream(int (*call)(FILE *), FILE *file)
 {
-	uint64_t word;
+	uint64_t word, masked;
 	int ret, fd;
 
 	if (!process_enter())
@@ -200,12 +204,14 @@ static int close_stream(int (*call)(FILE *), FILE *file)
 	fd = number_of(file);
 	if (fd < 0)
 		return call(file);
+	masked = masked_at(fd);
 	track_begin(&self.closers);
 	word = track_closing(fd);
 	ret = call(file);
 	/* It may fail to flush and has closed the descriptor all the same: look then. */
 	track_closed(fd, word, ret != 0);
 	track_end(&self.closers);
+	act_closed(masked);
 	return ret;
 }
 

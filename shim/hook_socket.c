@@ -107,7 +107,7 @@ int hook_listen(int fd, int backlog)
 
 /* A connection that a rule refuses is none: the next is waited for, as the call would have. */
 static int accept_admitted(bool four, int fd, struct sockaddr *addr, socklen_t *len, int flags,
-			   socklen_t room)
+			   socklen_t room, bool *closes)
 {
 	int new;
 
@@ -118,7 +118,7 @@ static int accept_admitted(bool four, int fd, struct sockaddr *addr, socklen_t *
 	}
 	for (;;) {
 		new = four ? REAL(accept4)(fd, addr, len, flags) : REAL(accept)(fd, addr, len);
-		if (new < 0 || !our_rules_wants(RULE_ACCEPT) || act_accepted(new, fd))
+		if (new < 0 || !our_rules_wants(RULE_ACCEPT) || act_accepted(new, fd, closes))
 			return new;
 		if (room > 0)
 			*len = room;
@@ -130,10 +130,11 @@ static int accept_any(bool four, int fd, struct sockaddr *addr, socklen_t *len, 
 {
 	uint64_t closers = track_read(&self.closers);
 	socklen_t room = believe_room(addr, len);
+	bool closes = false;
 	int new;
 
 	track_begin(&self.changes);
-	new = accept_admitted(four, fd, addr, len, flags, room);
+	new = accept_admitted(four, fd, addr, len, flags, room, &closes);
 	if (new >= 0)
 		track_accepted(new, fd, addr, room > 0 && room > *len ? *len : room,
 			       (flags & SOCK_CLOEXEC) != 0, closers);
@@ -141,6 +142,8 @@ static int accept_any(bool four, int fd, struct sockaddr *addr, socklen_t *len, 
 		emit_count(fd, thread.vfork_child != 0 ? NULL : fdtab_find(fd), track_known(fd), false);
 	else
 		emit_accept(log_stamp(), fd, track_known(fd), NULL, 0, errno, false, 0);
+	if (closes)
+		track_close_on_exec(new);
 	if (new >= 0 && room > 0 && mask_any())
 		believe_peer(new, addr, room, len);
 	track_end(&self.changes);

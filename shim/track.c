@@ -74,7 +74,7 @@ uint64_t track_look(int fd, uint32_t flags)
 	struct identity id = { 0 };
 	uint64_t stamp = log_stamp(), before = 0, marked = 0, known = 0, listener = 0, accepted;
 	struct fd_entry *e = entry_for(fd);
-	bool alone = false;
+	bool alone = false, same;
 	enum seen seen;
 
 	if (e != NULL) {
@@ -86,9 +86,10 @@ uint64_t track_look(int fd, uint32_t flags)
 	if (seen == SEEN_SOCKET) {
 		inherit_masks(before, listener, id.cookie);
 		emit_set(stamp, fd, &id, flags);
+		/* What a rule keeps close-on-exec stays so when a connection gets to be known by a cookie. */
+		same = known == id.cookie || (FD_STATE(before) == FD_ACCEPTED && (flags & PS_F_SAME));
 		if (e != NULL)
-			publish(e, marked,
-				low_word(&id) | (known == id.cookie ? before & (FD_BOUND | FD_CLOSES) : 0),
+			publish(e, marked, low_word(&id) | (same ? before & (FD_BOUND | FD_CLOSES) : 0),
 				id.cookie, id.inode);
 		if (known != id.cookie || !(before & FD_BOUND))
 			track_tell_names(fd, id.cookie);

@@ -552,10 +552,13 @@ int cmd_run(int argc, char **argv)
 		status = check_library(&run);
 	if (status == 0)
 		status = find_session(&run);
-	if (status == 0)
-		status = give_session_rules(&run);
 	if (status != 0)
 		return status;
+	status = give_session_rules(&run);
+	if (status != 0) {
+		unmake_session(&run);
+		return status;
+	}
 	sessions_tidy();
 	status = set_environment(&run);
 	if (status != 0)

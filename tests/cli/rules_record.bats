@@ -127,3 +127,28 @@ bind_of() {
 	"$PORTSHIM" ls -s "$PORTSHIM_ROOT/ambient" --past --json |
 		jq -e ".holders | length == 1 and .[0].local == \"127.0.0.1:$OTHER\""
 }
+
+# What stays close-on-exec though the program clears it, in turn: the listener, a connection, copies of it.
+cleared() {
+	cat >cleared.py <<-'END'
+		import fcntl, os, socket, sys
+		listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+		client = socket.create_connection(listener.getsockname())
+		connection = listener.accept()[0]
+		copy = os.dup2(connection.fileno(), 50, inheritable=True)
+		for fd in listener.fileno(), connection.fileno(), copy, fcntl.fcntl(connection, fcntl.F_DUPFD, 60):
+		    os.set_inheritable(fd, True)
+		    fcntl.ioctl(fd, 0x5450)  # FIONCLEX
+		    fcntl.fcntl(fd, fcntl.F_SETFD, 0)
+		    print("closes" if fcntl.fcntl(fd, fcntl.F_GETFD) else "stays", end=" ")
+	END
+	/usr/bin/python3 cleared.py "$PORT"
+}
+
+@test "cloexec holds whatever the program clears, on the listener's connections and on copies too" {
+	[ "$(cleared)" = "stays stays stays stays " ]
+	run -0 "$PORTSHIM" run -o one --cloexec -- /usr/bin/python3 cleared.py "$PORT"
+	[ "$output" = "closes closes closes closes " ]
+	run -0 "$PORTSHIM" run -o two -r "accept -> cloexec" -- /usr/bin/python3 cleared.py "$PORT"
+	[ "$output" = "stays closes closes closes " ]
+}

@@ -436,6 +436,16 @@ static void datagrams_connected(void)
 	show("answer from", &from.sa, from.len);
 }
 
+/* Whatever becomes of what it sends: a bound socket is still bound to the same name afterwards. */
+static void datagrams_keep_name(void)
+{
+	struct address to = ip4("127.0.0.1", 9);
+	int server = udp_bound();
+
+	(void)!sendto(server, "x", 1, 0, &to.sa, to.len);
+	show_local("server", server);
+}
+
 static void bad_addresses(void)
 {
 	struct address a = ip4("127.0.0.1", asked_port());
@@ -514,6 +524,7 @@ const struct test_case cases[] = {
 	{ "own_reuseport", own_reuseport },
 	{ "datagrams", datagrams },
 	{ "messages", messages },
+	{ "datagrams_keep_name", datagrams_keep_name },
 	{ "datagrams_connected", datagrams_connected },
 	{ "bad_addresses", bad_addresses },
 	{ "refused", refused },
