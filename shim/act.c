@@ -3,35 +3,23 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/sys.h"
 #include "emit.h"
 #include "mask.h"
+#include "path.h"
 #include "real.h"
 #include "replace.h"
 #include "see.h"
 #include "track_private.h"
 
-static bool is_quiet(void)
-{
-	return atomic_load_explicit(&self.quiet, memory_order_relaxed);
-}
-
 /* ---- what there is ---- */
 
-/* kernel/signal.c, rt_sigprocmask: the set is read before `how` is looked at, which is no such thing. */
-static bool can_read(uintptr_t p)
-{
-	return p >= PS_PAGE && sys4(SYS_rt_sigprocmask, -1, p & ~(uintptr_t)7, NULL, 8) != -EFAULT;
-}
-
-/* The kernel is asked for each page; not in a sandbox, where the program's word must be taken. */
 bool act_copy(void *to, const void *from, size_t len)
 {
 	uintptr_t first = (uintptr_t)from, last = first + len - 1;
 
-	if (!is_quiet() && (!can_read(first) || (first / PS_PAGE != last / PS_PAGE && !can_read(last))))
+	if (!see_readable(first) || (first / PS_PAGE != last / PS_PAGE && !see_readable(last)))
 		return false;
 	memcpy(to, from, len);
 	return true;
@@ -74,7 +62,7 @@ static bool describe(struct act *a)
 	word = fd_word(entry_of(a->fd));
 	if (FD_STATE(word) == FD_SOCKET)
 		use_kind(a, FD_FAMILY(word), FD_TYPE(word), FD_PROTOCOL(word));
-	else if (!is_quiet())
+	else if (!see_nothing())
 		use_kind(a, (uint16_t)see_option(a->fd, SO_DOMAIN), (uint16_t)see_option(a->fd, SO_TYPE),
 			 (uint16_t)see_option(a->fd, SO_PROTOCOL));
 	else
@@ -93,7 +81,7 @@ static void plan(struct act *a, const struct endpoint *address)
 		.exe = our_rules.exe,
 		.argv = our_rules.argv,
 		.argv_len = our_rules.argv_len,
-		.euid = our_rules.asks_uid && !is_quiet() ? (uid_t)sys0(SYS_geteuid) : log_uid(&self.log),
+		.euid = our_rules.asks_uid && !see_nothing() ? (uid_t)sys0(SYS_geteuid) : log_uid(&self.log),
 	};
 
 	a->acting = rules_plan(&our_rules.rules, &query, &a->plan);
@@ -127,7 +115,7 @@ static int set_option(const struct act *a, int fd, int level, int name, const vo
 {
 	int saved = errno, ret;
 
-	if (is_quiet())
+	if (see_nothing())
 		return EPERM;
 	ret = REAL(setsockopt)(fd, level, name, value, len) < 0 ? errno : 0;
 	errno = saved;
@@ -201,9 +189,9 @@ static void keep_cloexec(int fd, uint64_t cookie)
 
 static void act_cloexec(const struct act *a)
 {
-	if (!is_quiet())
+	if (!see_nothing())
 		keep_cloexec(a->fd, a->cookie);
-	tell_done(a, ACT_CLOEXEC, is_quiet() ? EPERM : 0);
+	tell_done(a, ACT_CLOEXEC, see_nothing() ? EPERM : 0);
 }
 
 /* A socket of that family in its place; what the program made it as is kept. */
@@ -239,7 +227,7 @@ static bool is_bound(const struct act *a)
 static bool is_taken(const struct act *a)
 {
 	return a->call == RULE_BIND && (a->real.family == AF_UNIX || a->real.port == 0) &&
-	       mask_taken(&a->asked, a->type, a->cookie) && !is_quiet() &&
+	       mask_taken(&a->asked, a->type, a->cookie) && !see_nothing() &&
 	       see_option(a->fd, SO_REUSEPORT) == 0;
 }
 
@@ -322,7 +310,7 @@ static void local_name(const struct act *a, int fd, struct endpoint *out)
 	*out = (struct endpoint){ 0 };
 	if (mask_any() && mask_get(a->cookie, MASK_LOCAL, out))
 		return;
-	if (!is_quiet() && sys3(SYS_getsockname, fd, &sa, &len) == 0)
+	if (!see_nothing() && sys3(SYS_getsockname, fd, &sa, &len) == 0)
 		endpoint_of((struct sockaddr *)&sa, len, out);
 }
 
@@ -358,35 +346,9 @@ int act_refused(int error)
 
 /* ---- after the call ---- */
 
-static bool has_path(const struct endpoint *ep)
-{
-	return ep->family == AF_UNIX && ep->port > 0 && ep->name[0] != '\0';
-}
-
-/* A socket that nobody listens on refuses: what a SIGKILL has left. */
-static bool is_dead(const struct act *a)
-{
-	struct stat st = { 0 };
-	int probe, ret;
-
-	if (sys4(SYS_newfstatat, AT_FDCWD, ((const struct sockaddr_un *)a->addr)->sun_path, &st,
-		 AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISSOCK(st.st_mode) || st.st_uid != (uid_t)sys0(SYS_geteuid))
-		return false;
-	probe = (int)sys3(SYS_socket, AF_UNIX, a->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (probe < 0)
-		return false;
-	ret = (int)sys3(SYS_connect, probe, a->addr, a->len);
-	sys_close(probe);
-	return ret == -ECONNREFUSED;
-}
-
 bool act_again(const struct act *a, int error)
 {
-	if (error != EADDRINUSE || !a->moved || a->call != RULE_BIND || !has_path(&a->real) || is_quiet() ||
-	    !is_dead(a))
-		return false;
-	return sys3(SYS_unlinkat, AT_FDCWD, ((const struct sockaddr_un *)a->addr)->sun_path, 0) == 0;
+	return error == EADDRINUSE && a->moved && a->call == RULE_BIND && path_take_dead(&a->real, a->type);
 }
 
 int act_error(const struct act *a, int error)
@@ -402,30 +364,10 @@ static void mask_name(const struct act *a, enum mask_what what)
 		mask_put(a->cookie, what, a->masked ? &a->asked : &a->real);
 }
 
-/*
- * A thread that waits in accept or poll keeps the socket, whoever closes it, and /proc cannot tell that from
- * a holder elsewhere.  So the path remembers whose it was, until that process forks or sends the socket.
- */
-static uint32_t alone_mark(void)
-{
-	uint64_t forks = atomic_load_explicit(&self.forks, memory_order_relaxed);
-
-	return (uint32_t)((process_id() ^ forks * 0x9e3779b97f4a7c15u) >> 16) | 1;
-}
-
-static bool is_alone(const struct endpoint *path)
-{
-	return path->scope == alone_mark();
-}
-
 static void mask_bind(const struct act *a)
 {
-	struct endpoint path = a->real;
-
 	mask_name(a, MASK_LOCAL);
-	path.scope = alone_mark();
-	if (has_path(&path))
-		mask_put(a->cookie, MASK_PATH, &path);
+	path_made(a->cookie, &a->real);
 }
 
 static void mask_connect(const struct act *a)
@@ -469,115 +411,7 @@ bool act_accepted(int fd, int listener, bool *closes)
 		sys_close(fd);
 		return false;
 	}
-	*closes = a.plan.action[ACT_CLOEXEC] != NULL && !is_quiet();
+	*closes = a.plan.action[ACT_CLOEXEC] != NULL && !see_nothing();
 	act_set(&a, fd, true);
 	return true;
-}
-
-/* ---- paths of ours ---- */
-
-static bool is_held(uint64_t cookie)
-{
-	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
-		if (track_known((int)fd) == cookie)
-			return true;
-	}
-	return false;
-}
-
-/* "…: RefCount Protocol Flags Type St Inode Path": St 01 is that of a name's owner, listening or not yet;
- * its accepted connections have the name too. */
-static bool is_owner_of(const char *line, const char *path)
-{
-	const char *p = line, *end = strchr(line, '/');
-
-	for (int field = 0; p != NULL && field < 5; field++) {
-		p = strchr(p, ' ');
-		if (p != NULL)
-			p++;
-	}
-	return p != NULL && end != NULL && strncmp(p, "01 ", 3) == 0 && strcmp(end, path) == 0;
-}
-
-/* Whether any process still has the socket; true where that cannot be known. */
-static bool has_owner(const char *path)
-{
-	char buf[4096];
-	struct sys_file f = sys_file_open(AT_FDCWD, "/proc/self/net/unix", O_RDONLY);
-	size_t have = 0;
-	bool found = false;
-	ssize_t n;
-
-	if (f.fd < 0)
-		return true;
-	while (!found && (n = sys_read(f.fd, buf + have, sizeof(buf) - 1 - have)) > 0) {
-		char *line = buf, *end;
-
-		have += (size_t)n;
-		buf[have] = '\0';
-		for (; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
-			*end = '\0';
-			found = is_owner_of(line, path);
-		}
-		have -= (size_t)(line - buf);
-		memmove(buf, line, have);
-	}
-	sys_file_close(&f);
-	return found;
-}
-
-static void remove_path(uint64_t cookie, const struct endpoint *path)
-{
-	char name[sizeof(path->name) + 1] = "";
-
-	memcpy(name, path->name, path->port);
-	if (!is_alone(path) && has_owner(name))
-		return;
-	sys3(SYS_unlinkat, AT_FDCWD, name, 0);
-	mask_drop(cookie, MASK_PATH);
-}
-
-void act_closed(uint64_t cookie)
-{
-	struct endpoint path;
-
-	if (cookie != 0 && !is_quiet() && thread.vfork_child == 0 && mask_get(cookie, MASK_PATH, &path) &&
-	    !is_held(cookie))
-		remove_path(cookie, &path);
-}
-
-static void visit_closed(uint64_t cookie, const struct endpoint *path)
-{
-	act_closed(cookie);
-}
-
-void act_closed_many(void)
-{
-	mask_each_path(visit_closed);
-}
-
-void act_sent(uint64_t cookie)
-{
-	struct endpoint path;
-
-	if (!mask_get(cookie, MASK_PATH, &path))
-		return;
-	path.scope = 0;
-	mask_put(cookie, MASK_PATH, &path);
-}
-
-/* The kernel closes them only after our last word. */
-static void close_path(uint64_t cookie, const struct endpoint *path)
-{
-	for (unsigned fd = 0; fd < fdtab_end() && !is_alone(path); fd++) {
-		if (track_known((int)fd) == cookie)
-			track_closed((int)fd, track_closing((int)fd), sys_close((int)fd) < 0);
-	}
-	remove_path(cookie, path);
-}
-
-void act_exit(void)
-{
-	if (!is_quiet() && thread.vfork_child == 0)
-		mask_each_path(close_path);
 }

@@ -61,16 +61,4 @@ void act_after(struct act *act, int error);
  * to be kept close-on-exec, once it is in the table. */
 bool act_accepted(int fd, int listener, bool *closes);
 
-/* A socket with a path of ours has one descriptor less.  cookie: of before the close; 0: none. */
-void act_closed(uint64_t cookie);
-
-/* The same after any number of descriptors were closed. */
-void act_closed_many(void);
-
-/* Another process may have got the socket. */
-void act_sent(uint64_t cookie);
-
-/* The process ends: its paths go, unless another has the socket too. */
-void act_exit(void);
-
 #endif

@@ -362,7 +362,6 @@ void emit_act(int fd, uint64_t cookie, const struct ps_act *act, const char *sou
 	      bool ring)
 {
 	struct ps_event ev = NEW_EVENT(PS_ACT, fd);
-
 	char text[RULE_SOURCE_MAX] = "";
 
 	ev.error = (uint16_t)error;

@@ -136,8 +136,8 @@ char *const *environ_complete(char *const envp[], bool preload, const struct env
 {
 	struct text t = TEXT_IN(strings->preload), s = TEXT_IN(strings->session),
 		    p = TEXT_IN(strings->process), m = TEXT_IN(strings->masks);
-	const char *rules;
 	const char *theirs = environ_get(envp, PRELOAD), *session = environ_get(envp, PS_ENV_SESSION);
+	const char *rules = environ_get(envp, PS_ENV_RULES) == NULL ? our_rules.variable : NULL;
 	bool right = preload_is_right(theirs, preload);
 	/* Another session than ours was asked for: the new image is a stranger there. */
 	bool stranger = id != NULL && session != NULL && strcmp(session, self.session) != 0;
@@ -145,7 +145,6 @@ char *const *environ_complete(char *const envp[], bool preload, const struct env
 
 	if (!right && !write_preload(theirs, preload, &t))
 		return envp;
-	rules = environ_get(envp, PS_ENV_RULES) == NULL ? our_rules.variable : NULL;
 	for (; envp != NULL && *envp != NULL; envp++) {
 		if ((right || value_of(*envp, PRELOAD) == NULL) && value_of(*envp, PS_ENV_PROCESS) == NULL &&
 		    value_of(*envp, PS_ENV_MASKS) == NULL)

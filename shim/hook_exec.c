@@ -21,6 +21,7 @@
 #include "environ.h"
 #include "process.h"
 #include "real.h"
+#include "see.h"
 #include "track.h"
 
 /* What the exec of one image needs; in the caller's frame. */
@@ -61,22 +62,13 @@ static struct program announce(uint64_t process, int dirfd, const char *path, in
 	return program;
 }
 
-/* A bad pointer is EFAULT for the kernel and would be the program's death here: the kernel is asked,
- * by a call that reads a string there and does nothing more. */
-static bool can_read(const void *p)
-{
-	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
-		return (uintptr_t)p >= PS_PAGE;
-	return sys3(SYS_faccessat, AT_FDCWD, p, F_OK) != -EFAULT;
-}
-
 /* Pointers for a new environment; 0 where the old one is left as it is, as it cannot be read or is
  * too large for a frame: exec will say what it thinks of it. */
 static size_t room_for(char *const envp[])
 {
 	size_t n;
 
-	if (self.library[0] == '\0' || (envp != NULL && !can_read(envp)))
+	if (self.library[0] == '\0' || (envp != NULL && !see_readable((uintptr_t)envp)))
 		return 0;
 	n = environ_count(envp);
 	return n <= ENVIRON_MAX ? n + ENVIRON_ADDED : 0;
@@ -90,7 +82,7 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 
 	x->envp = envp;
 	x->recorded = false;
-	if (room == 0 || !can_read(path))
+	if (room == 0 || !see_string(path))
 		return;
 	x->recorded = process_enter();
 	if (!x->recorded) {
@@ -161,7 +153,7 @@ static const char *search(const char *file, char out[static PATH_MAX])
 {
 	const char *path = environ_get(environ, "PATH");
 
-	if (atomic_load(&self.quiet) || !can_read(file) || strchr(file, '/') != NULL)
+	if (atomic_load(&self.quiet) || !see_string(file) || strchr(file, '/') != NULL)
 		return file;
 	for (const char *p = path != NULL ? path : "/bin:/usr/bin";; p++) {
 		struct text t = { .buf = out, .size = PATH_MAX };
@@ -255,7 +247,7 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 	pid_t child = 0;
 	int ret;
 
-	if (room == 0 || !can_read(path) || atomic_load(&self.quiet) || !process_enter())
+	if (room == 0 || !see_string(path) || atomic_load(&self.quiet) || !process_enter())
 		return call(pid, file, actions, attr, argv, envp);
 	/* What the actions copy, and where to, nobody can know. */
 	if (actions != NULL)

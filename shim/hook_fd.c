@@ -7,8 +7,8 @@
 #include <linux/close_range.h>
 #include <stdarg.h>
 
-#include "act.h"
 #include "mask.h"
+#include "path.h"
 #include "process.h"
 #include "real.h"
 #include "track.h"
@@ -54,7 +54,7 @@ static int dup_onto(bool three, int old, int new, int flags)
 	if (ret >= 0 && old != new)
 		track_dupped(old, word, new, (flags & O_CLOEXEC) != 0, closers, 1);
 	track_end(&self.closers);
-	act_closed(masked);
+	path_closed(masked);
 	return ret;
 }
 
@@ -130,7 +130,7 @@ int hook_close(int fd)
 	if (FD_STATE(word) != FD_NONE || word_of(fd) != word)
 		track_closed(fd, word, ret < 0);
 	track_end(&self.closers);
-	act_closed(masked);
+	path_closed(masked);
 	return ret;
 }
 ALIAS_BODY(__close, close)
@@ -162,7 +162,7 @@ int hook_close_range(unsigned first, unsigned last, int flags)
 	if (known)
 		track_closed_range(first, last, ret < 0);
 	track_end(&self.closers);
-	act_closed_many();
+	path_closed_many();
 	return ret;
 }
 
@@ -181,7 +181,7 @@ void hook_closefrom(int first)
 	if (known)
 		track_closed_range(from, UINT_MAX, false);
 	track_end(&self.closers);
-	act_closed_many();
+	path_closed_many();
 }
 
 /* A stream without a descriptor has none, and that is no error of the program's. */
@@ -211,7 +211,7 @@ static int close_stream(int (*call)(FILE *), FILE *file)
 	/* It may fail to flush and has closed the descriptor all the same: look then. */
 	track_closed(fd, word, ret != 0);
 	track_end(&self.closers);
-	act_closed(masked);
+	path_closed(masked);
 	return ret;
 }
 

@@ -8,6 +8,7 @@
 #include "believe.h"
 #include "emit.h"
 #include "mask.h"
+#include "path.h"
 #include "process.h"
 #include "real.h"
 #include "track.h"
@@ -57,8 +58,7 @@ static void sent(int over, int fd, uint64_t stamp)
 	track_promote(fd);
 	if (cookie != 0)
 		emit_send_fd(stamp, over, fd, cookie);
-	if (mask_any())
-		act_sent(cookie);
+	path_sent(cookie);
 }
 
 static void received(int over, int fd, uint64_t stamp)

@@ -17,24 +17,27 @@ static bool is_masked(void)
 	return mask_any() && process_enter();
 }
 
-int hook_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+typedef int name_fn(int fd, struct sockaddr *addr, socklen_t *len);
+typedef void believe_fn(int fd, struct sockaddr *addr, socklen_t room, socklen_t *len);
+
+static int name_by(name_fn *call, believe_fn *believe, int fd, struct sockaddr *addr, socklen_t *len)
 {
 	socklen_t room = is_masked() ? believe_room(addr, len) : 0;
-	int ret = REAL(getsockname)(fd, addr, len);
+	int ret = call(fd, addr, len);
 
 	if (ret == 0 && room > 0)
-		believe_local(fd, addr, room, len);
+		believe(fd, addr, room, len);
 	return ret;
+}
+
+int hook_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return name_by(REAL(getsockname), believe_local, fd, addr, len);
 }
 
 int hook_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	socklen_t room = is_masked() ? believe_room(addr, len) : 0;
-	int ret = REAL(getpeername)(fd, addr, len);
-
-	if (ret == 0 && room > 0)
-		believe_peer(fd, addr, room, len);
-	return ret;
+	return name_by(REAL(getpeername), believe_peer, fd, addr, len);
 }
 
 /* The kernel has just written to value, so that can be written to. */

@@ -5,8 +5,8 @@
 #include <sched.h>
 #include <stdarg.h>
 
-#include "act.h"
 #include "emit.h"
+#include "path.h"
 #include "process.h"
 #include "real.h"
 #include "track.h"
@@ -182,7 +182,7 @@ static void end(int status)
 {
 	if (!process_enter())
 		return;
-	act_exit();
+	path_exit();
 	emit_exit(status & 0xff);
 }
 

@@ -26,7 +26,7 @@ struct mask {
 };
 
 static struct mask table[SETS][WAYS];
-_Atomic uint32_t mask_count;
+_Atomic bool mask_used;
 
 static uint64_t key_of(uint64_t cookie, uint64_t what)
 {
@@ -132,7 +132,7 @@ static int put(uint64_t key, uint64_t cookie, uint16_t what, const struct endpoi
 		return -ENOBUFS;
 	write_mask(m, cookie, what, asked);
 	atomic_store_explicit(&m->key, key, memory_order_release);
-	atomic_fetch_add_explicit(&mask_count, 1, memory_order_relaxed);
+	atomic_store_explicit(&mask_used, true, memory_order_relaxed);
 	return 0;
 }
 

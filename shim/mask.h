@@ -25,12 +25,12 @@ enum mask_what {
 	MASK_PATH, /* the UNIX path that was made for it, to be removed */
 };
 
-extern _Atomic uint32_t mask_count;
+extern _Atomic bool mask_used;
 
 /* False, as long as no rule has redirected anything: all that an unredirected program pays. */
 static inline bool mask_any(void)
 {
-	return atomic_load_explicit(&mask_count, memory_order_relaxed) != 0;
+	return __builtin_expect(atomic_load_explicit(&mask_used, memory_order_relaxed), 0);
 }
 
 /* 0; -ENOBUFS, the table is full of sockets that are open. */

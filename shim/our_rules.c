@@ -73,7 +73,7 @@ static void tell_problem(const char *name, int ret, const struct rules_error *er
 	emit_rules(problem);
 }
 
-/* text has NAME in front where it came by the environment; both are in memory of our own. */
+/* text is in memory of our own.  name: NULL where it says itself what its rules are called. */
 static void use(const char *text, size_t len, const char *name)
 {
 	struct rules_error error;
@@ -148,9 +148,9 @@ static bool load_session(void)
 void our_rules_remember(const char *value)
 {
 	size_t name = sizeof(PS_ENV_RULES "=") - 1, len = value != NULL ? strlen(value) : 0;
-	char *copy = len > 0 && len <= OUR_RULES_MAX ? map(name + len + 1) : NULL;
+	char *copy = len > 0 && len <= RULES_ENV_MAX ? map(name + len + 1) : NULL;
 
-	our_rules.refused = len > OUR_RULES_MAX;
+	our_rules.refused = len > RULES_ENV_MAX;
 	if (copy == NULL)
 		return;
 	memcpy(copy, PS_ENV_RULES "=", name);

@@ -12,8 +12,6 @@
 
 #include "common/rules.h"
 
-#define OUR_RULES_MAX 16384u /* PORTSHIM_RULES in bare mode */
-
 struct our_rules {
 	_Atomic uint8_t calls; /* bit 1 << enum rule_call */
 	struct rules rules;

@@ -12,12 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "act.h"
 #include "common/sys.h"
 #include "common/text.h"
 #include "emit.h"
 #include "environ.h"
 #include "mask.h"
+#include "our_rules.h"
+#include "path.h"
 #include "portshim/env.h"
 #include "real.h"
 #include "track.h"
@@ -398,7 +399,7 @@ static void say_exit(int status, void *unused)
 {
 	if (!process_enter())
 		return;
-	act_exit();
+	path_exit();
 	emit_exit(status & 0xff);
 }
 

@@ -11,6 +11,7 @@
 
 #include "common/sys.h"
 #include "common/text.h"
+#include "lines.h"
 #include "mask.h"
 #include "see.h"
 #include "track_private.h"
@@ -117,64 +118,49 @@ static bool is_epoll(int fd)
 	       memcmp(link, name, sizeof(name) - 1) == 0;
 }
 
-static const char *value_of(const char *line, const char *name, uint64_t *out, unsigned base)
+static bool value_of(const char *line, const char *name, uint64_t *out, unsigned base)
 {
 	const char *p = strstr(line, name);
 
 	if (p == NULL)
-		return NULL;
+		return false;
 	p += strlen(name);
 	p += strspn(p, " \t");
-	return text_take_u64(&p, base, out) ? p : NULL;
+	return text_take_u64(&p, base, out);
 }
 
+struct wanted {
+	int fd;
+	struct epoll_event *event;
+};
+
 /* A line of proc(5), fdinfo: "tfd:  7 events:  19 data:  7  pos:0 …"; the numbers behind tfd in hex. */
-static bool parse_line(const char *line, int fd, struct epoll_event *out)
+static bool is_registration(const char *line, const void *arg)
 {
+	const struct wanted *w = arg;
 	uint64_t tfd, events, data;
 
-	if (strncmp(line, "tfd:", 4) != 0 || value_of(line, "tfd:", &tfd, 10) == NULL ||
-	    tfd != (uint64_t)fd || value_of(line, "events:", &events, 16) == NULL ||
-	    value_of(line, "data:", &data, 16) == NULL)
+	if (strncmp(line, "tfd:", 4) != 0 || !value_of(line, "tfd:", &tfd, 10) || tfd != (uint64_t)w->fd ||
+	    !value_of(line, "events:", &events, 16) || !value_of(line, "data:", &data, 16))
 		return false;
-	out->events = (uint32_t)events;
-	out->data.u64 = data;
+	w->event->events = (uint32_t)events;
+	w->event->data.u64 = data;
 	return true;
 }
 
 /* How fd is registered with an epoll instance, if it is. */
 static bool find_registration(int epoll, int fd, struct epoll_event *out)
 {
-	char path[48], buf[2048];
+	const struct wanted w = { .fd = fd, .event = out };
+	char path[48];
 	struct text t = TEXT_IN(path);
-	struct sys_file f;
-	size_t have = 0;
-	bool found = false;
-	ssize_t n;
 
 	text_add(&t, "/proc/self/fdinfo/");
 	text_add_u64(&t, (uint64_t)epoll);
-	f = sys_file_open(AT_FDCWD, path, O_RDONLY);
-	if (f.fd < 0)
-		return false;
-	while (!found && (n = sys_read(f.fd, buf + have, sizeof(buf) - 1 - have)) > 0) {
-		char *line = buf, *end;
-
-		have += (size_t)n;
-		buf[have] = '\0';
-		for (; !found && (end = strchr(line, '\n')) != NULL; line = end + 1) {
-			*end = '\0';
-			found = parse_line(line, fd, out);
-		}
-		have -= (size_t)(line - buf);
-		memmove(buf, line, have);
-		if (have == sizeof(buf) - 1)
-			break;
-	}
-	sys_file_close(&f);
-	return found;
+	return lines_find(path, is_registration, &w) == 1;
 }
 
+/* As many instances as a program has a socket in: what is beyond these numbers is not carried over. */
 static int find_epolls(int fd, struct registration out[static EPOLLS_MAX])
 {
 	struct stat st = { 0 };
@@ -235,7 +221,7 @@ int replace_socket(int fd, uint64_t cookie, int family, int type, int protocol)
 	uint64_t now;
 	int ret, new;
 
-	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
+	if (see_nothing())
 		return -EPERM;
 	new = (int)sys3(SYS_socket, family, type | SOCK_CLOEXEC, protocol);
 	if (new < 0)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "see.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/sys.h"
 #include "process.h"
@@ -11,6 +13,20 @@
 static int get_option(int fd, int name, void *value, socklen_t len)
 {
 	return (int)sys5(SYS_getsockopt, fd, SOL_SOCKET, name, value, &len);
+}
+
+/* kernel/signal.c, rt_sigprocmask: the set is read before `how` is looked at, which is no such thing.  What
+ * is read is aligned, so that it is of one page. */
+bool see_readable(uintptr_t p)
+{
+	return p >= PS_PAGE &&
+	       (see_nothing() || sys4(SYS_rt_sigprocmask, -1, p & ~(uintptr_t)7, NULL, 8) != -EFAULT);
+}
+
+bool see_string(const char *s)
+{
+	return (uintptr_t)s >= PS_PAGE &&
+	       (see_nothing() || sys3(SYS_faccessat, AT_FDCWD, s, F_OK) != -EFAULT);
 }
 
 int see_option(int fd, int name)
@@ -30,7 +46,7 @@ uint64_t see_inode(int fd)
 /* socket(7): SO_COOKIE names a socket for as long as the machine runs. */
 enum seen see_cookie(int fd, uint64_t *cookie)
 {
-	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
+	if (see_nothing())
 		return SEEN_NOTHING;
 	return get_option(fd, SO_COOKIE, cookie, sizeof(*cookie)) < 0 ? SEEN_NO_SOCKET : SEEN_SOCKET;
 }

@@ -11,6 +11,20 @@
 #include <stdint.h>
 
 #include "emit.h"
+#include "process.h"
+
+/* A sandbox could punish a system call: none is made. */
+static inline bool see_nothing(void)
+{
+	return atomic_load_explicit(&self.quiet, memory_order_relaxed);
+}
+
+/* Whether the program's memory at p can be read: a bad pointer is EFAULT for the kernel and would be the
+ * program's death here.  Of the page alone; in a sandbox only what no pointer can be is refused. */
+bool see_readable(uintptr_t p);
+
+/* The same of a string to its end, by a call that reads one and does nothing more. */
+bool see_string(const char *s);
 
 enum seen { SEEN_NO_SOCKET, SEEN_SOCKET, SEEN_NOTHING };
 

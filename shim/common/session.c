@@ -261,11 +261,6 @@ static int name_of_uid(const char *prefix, uid_t uid, char *out, size_t size)
 	return t.full ? -ENAMETOOLONG : 0;
 }
 
-static int arena_name(uid_t uid, char *out, size_t size)
-{
-	return name_of_uid(SESSION_ARENA_PREFIX, uid, out, size);
-}
-
 /* What a file of a uid is to hold. */
 struct content {
 	const char *text; /* NULL: an arena of `size` */
@@ -345,7 +340,7 @@ static void empty_session(int dirfd, uid_t uid)
 	char name[32];
 
 	sys3(SYS_unlinkat, dirfd, SESSION_FILE, 0);
-	if (arena_name(uid, name, sizeof(name)) == 0)
+	if (name_of_uid(SESSION_ARENA_PREFIX, uid, name, sizeof(name)) == 0)
 		sys3(SYS_unlinkat, dirfd, name, 0);
 }
 
