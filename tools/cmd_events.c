@@ -98,7 +98,8 @@ static ssize_t print(const struct events *e, const struct event_writer *w, const
 static int show(const struct events *e)
 {
 	CLEANUP(recording_closep) struct recording r = { 0 };
-	struct event_writer w = { .verbose = e->verbose };
+	CLEANUP(outsiders_free) struct outsiders outsiders = { 0 };
+	struct event_writer w = { .verbose = e->verbose, .outsiders = &outsiders };
 	int status = cmd_read(usage.verb, e->session, false, &r);
 	ssize_t shown;
 
@@ -300,7 +301,8 @@ static int follow(const struct events *e)
 {
 	CLEANUP(recording_closep) struct recording r = { 0 };
 	CLEANUP(held_free) struct held held = { 0 };
-	struct event_writer w = { .verbose = e->verbose };
+	CLEANUP(outsiders_free) struct outsiders outsiders = { 0 };
+	struct event_writer w = { .verbose = e->verbose, .outsiders = &outsiders };
 	int ret = recording_open(e->session, &r);
 
 	if (ret < 0 && e->session != NULL)

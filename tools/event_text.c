@@ -12,7 +12,6 @@
 #include "common/program.h"
 #include "common/rules.h"
 #include "out.h"
-#include "outsider.h"
 #include "util.h"
 #include "view.h"
 
@@ -379,16 +378,14 @@ static void put_holder(const struct holder *h, FILE *f)
 	put_escaped(command != NULL ? command : "-", command != NULL ? strlen(command) : 1, f);
 }
 
-static void put_outsider(const struct failure *failure, FILE *f)
+static void put_outsider(const struct event_writer *w, const struct failure *failure, FILE *f)
 {
 	struct outsider o;
 	char local[ENDPOINT_TEXT_MAX];
 
-	if (!outsider_find(&failure->asked, failure->type, &o)) {
-		fputs("by nobody in the record, and by nobody now: connections that were left over, or a "
-		      "holder "
-		      "that has gone; SO_REUSEADDR helps past the former\n",
-		      f);
+	if (!outsider_find(w->outsiders, &failure->asked, failure->type, &o)) {
+		fputs("by nobody in the record, and by nobody now: ", f);
+		fputs("connections that were left over (SO_REUSEADDR helps), or a holder that has gone\n", f);
 		return;
 	}
 	endpoint_text(&o.local, local);
@@ -417,8 +414,10 @@ static void put_reason(const struct event_writer *w, const struct record *r, FIL
 		if (failure->stood_in_the_way != NULL) {
 			put_holder(failure->stood_in_the_way, f);
 			fprintf(f, "; %s\n", taken_reason(failure->taken));
+		} else if (w->outsiders == NULL) {
+			fprintf(f, "%s\n", taken_reason(failure->taken));
 		} else {
-			put_outsider(failure, f);
+			put_outsider(w, failure, f);
 		}
 	} else if (s != NULL && s->unshared != NULL && s->bound_at == r->ev.stamp) {
 		fputs("                        not shared: beside ", f);
@@ -516,11 +515,12 @@ static struct json_object *holder_object(const struct holder *h)
 }
 
 /* As of now: only where the record knows nobody. */
-static struct json_object *outsider_object(const struct failure *f)
+static struct json_object *outsider_object(const struct event_writer *w, const struct failure *f)
 {
 	struct outsider o;
 
-	return f->stood_in_the_way == NULL && outsider_find(&f->asked, f->type, &o)
+	return w->outsiders != NULL && f->stood_in_the_way == NULL &&
+			       outsider_find(w->outsiders, &f->asked, f->type, &o)
 		       ? number_or_null((uint64_t)o.pid)
 		       : NULL;
 }
@@ -542,7 +542,7 @@ static void add_reason(const struct event_writer *w, const struct record *r, str
 	s = r->ev.error == 0 ? model_socket(w->model, r->ev.bind.cookie) : NULL;
 	if (f != NULL && f->taken != TAKEN_NOT) {
 		json_object_object_add(o, "taken_by", holder_object(f->stood_in_the_way));
-		json_object_object_add(o, "taken_now_by", outsider_object(f));
+		json_object_object_add(o, "taken_now_by", outsider_object(w, f));
 		json_object_object_add(o, "taken", json_object_new_string(taken_reason(f->taken)));
 	}
 	if (s != NULL && s->bound_at == r->ev.stamp)

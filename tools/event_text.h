@@ -13,12 +13,14 @@
 #include <stdio.h>
 
 #include "model.h"
+#include "outsider.h"
 #include "reader.h"
 
 struct event_writer {
-	struct model *model; /* that has the record folded in: names processes */
-	int64_t offset;	     /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
-	bool verbose;	     /* cookies too */
+	struct model *model;	     /* that has the record folded in: names processes */
+	int64_t offset;		     /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+	bool verbose;		     /* cookies too */
+	struct outsiders *outsiders; /* NULL: the kernel is not asked */
 };
 
 /* Bookkeeping of the log itself rather than a call. */

@@ -102,6 +102,7 @@ static void free_listed(struct model *m)
 {
 	struct orphan *o_next;
 
+	HASH_CLEAR(hh, m->failures_by_key);
 	for (struct failure *f = m->failures, *next; f != NULL; f = next) {
 		next = f->next;
 		free((char *)(uintptr_t)f->rule);
@@ -367,11 +368,11 @@ struct socket *model_sockets(struct model *m)
 
 struct failure *model_failure(struct model *m, uint64_t process, uint64_t stamp)
 {
-	for (struct failure *f = m->failures; f != NULL; f = f->next) {
-		if (f->stamp == stamp && f->process->id == process)
-			return f;
-	}
-	return NULL;
+	const struct failure_key key = { process, stamp };
+	struct failure *f;
+
+	HASH_FIND(hh, m->failures_by_key, &key, sizeof(key), f);
+	return f;
 }
 
 struct socket *model_socket(struct model *m, uint64_t cookie)

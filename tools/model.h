@@ -119,6 +119,10 @@ struct failure {
 	struct holder *stood_in_the_way; /* NULL: nobody that the record knows */
 	enum taken taken;
 	const char *rule; /* that refused it, or could not be carried out; NULL */
+	struct failure_key {
+		uint64_t process, stamp;
+	} key;
+	UT_hash_handle hh; /* in model */
 	struct failure *next;
 };
 

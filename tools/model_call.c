@@ -113,12 +113,14 @@ static int failure_add(struct model *m, struct process *p, const struct record *
 		f->taken = moved ? TAKEN_NOT : how_taken(p, s, stood_in_the_way);
 	}
 	f->rule = take_rule(p, r->ev.fd);
+	f->key = (struct failure_key){ p->id, f->stamp };
+	HASH_ADD(hh, m->failures_by_key, key, sizeof(f->key), f);
 	if (m->last_failure != NULL)
 		m->last_failure->next = f;
 	else
 		m->failures = f;
 	m->last_failure = f;
-	return 0;
+	return f->hh.tbl != NULL ? 0 : -ENOMEM;
 }
 
 /* Of a kind, where both sides know it. */

@@ -152,7 +152,7 @@ struct model {
 	struct socket *by_cookie, *sockets, *last_socket;
 	struct socket_node *by_inode;
 	struct holder *holders; /* the newest of each (process, socket) */
-	struct failure *failures, *last_failure;
+	struct failure *failures, *last_failure, *failures_by_key;
 	struct connection *connections, *last_connection;
 	struct count *counts;
 	struct pid_entry *pids;

@@ -4,13 +4,15 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kernel.h"
-#include "kernel_diag.h"
 #include "model.h"
 #include "util.h"
 #include "verify_procs.h"
+
+#define FRESH_NS 1000000000
 
 static const struct kernel_socket *find_socket(const struct kernel_diag *diag, const struct endpoint *asked,
 					       uint16_t type)
@@ -48,19 +50,34 @@ static pid_t find_holder(uint64_t inode)
 	return 0;
 }
 
-bool outsider_find(const struct endpoint *asked, uint16_t type, struct outsider *out)
+void outsiders_free(struct outsiders *l)
 {
-	struct kernel_diag diag;
-	const struct kernel_socket *s;
+	if (l->read != 0)
+		kernel_diag_free(&l->diag);
+	l->read = 0;
+}
 
-	if (kernel_diag(getpid(), &diag) < 0)
+static bool read_kernel(struct outsiders *l)
+{
+	int64_t now = verify_clock(CLOCK_MONOTONIC);
+
+	if (l->read != 0 && now - l->read < FRESH_NS)
+		return true;
+	outsiders_free(l);
+	if (kernel_diag(getpid(), &l->diag) < 0)
 		return false;
-	s = find_socket(&diag, asked, type);
-	if (s != NULL) {
-		*out = (struct outsider){ .local = s->local, .pid = find_holder(s->inode) };
-		if (out->pid != 0)
-			procs_command(out->pid, out->command, sizeof(out->command));
-	}
-	kernel_diag_free(&diag);
-	return s != NULL;
+	l->read = now;
+	return true;
+}
+
+bool outsider_find(struct outsiders *l, const struct endpoint *asked, uint16_t type, struct outsider *out)
+{
+	const struct kernel_socket *s = read_kernel(l) ? find_socket(&l->diag, asked, type) : NULL;
+
+	if (s == NULL)
+		return false;
+	*out = (struct outsider){ .local = s->local, .pid = find_holder(s->inode) };
+	if (out->pid != 0)
+		procs_command(out->pid, out->command, sizeof(out->command));
+	return true;
 }

@@ -4,7 +4,8 @@
 
 /*
  * Who holds an endpoint that nobody in the record does: asked of the kernel when the answer is wanted, and so
- * true of then, not of when a bind failed.  Only the caller's own network namespace is looked at.
+ * true of then, not of when a bind failed.  Only the caller's own network namespace is looked at, and what it
+ * says is taken for true for a second.
  */
 
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include <sys/types.h>
 
 #include "common/endpoint.h"
+#include "kernel_diag.h"
 
 struct outsider {
 	struct endpoint local;
@@ -19,7 +21,14 @@ struct outsider {
 	char command[64]; /* "" if not known */
 };
 
+/* Zeroed at first. */
+struct outsiders {
+	struct kernel_diag diag;
+	int64_t read; /* CLOCK_MONOTONIC, ns; 0: never */
+};
+
 /* true and *out, if there is one now.  type: SOCK_STREAM …; 0: any. */
-bool outsider_find(const struct endpoint *asked, uint16_t type, struct outsider *out);
+bool outsider_find(struct outsiders *l, const struct endpoint *asked, uint16_t type, struct outsider *out);
+void outsiders_free(struct outsiders *l);
 
 #endif

@@ -14,9 +14,9 @@
 #include "util.h"
 #include "verify_notes.h"
 #include "verify_procs.h"
+#include "verify_suspects.h"
 #include "view.h"
 
-#define CONFIRM_LOOKS 10 /* and how often it must be seen */
 #define LOOKS_MAX 60
 #define LOOKS_FOR_NEW 3 /* processes that appear later are left to the next verify */
 #define WAIT_MAX_NS (50 * 1000000l)
@@ -32,18 +32,6 @@ struct target {
 	struct fd_list before, after;
 	struct verify_count count;
 	UT_hash_handle hh;
-};
-
-/* A difference, and since when it has stayed so. */
-struct suspect {
-	struct difference difference;
-	int64_t first; /* CLOCK_MONOTONIC, ns */
-	unsigned looks;
-};
-
-struct suspects {
-	struct suspect *list;
-	size_t n, room;
 };
 
 struct live {
@@ -335,39 +323,6 @@ static void call_contenders(struct live *l, const struct verify *v)
 	}
 }
 
-/* Those seen before keep their first time. */
-static int remember(struct live *l, const struct verify *v)
-{
-	struct suspects old = l->suspects;
-	int64_t now = verify_clock(CLOCK_MONOTONIC);
-
-	l->suspects = (struct suspects){ 0 };
-	for (size_t i = 0; i < v->n; i++) {
-		struct suspect s = { .difference = v->list[i], .first = now };
-		struct suspect *list =
-			array_room(l->suspects.list, &l->suspects.room, l->suspects.n + 1, sizeof(*list));
-
-		if (list == NULL) {
-			free(old.list);
-			return -ENOMEM;
-		}
-		l->suspects.list = list;
-		for (size_t k = 0; k < old.n; k++) {
-			if (difference_same(&old.list[k].difference, &s.difference))
-				s = old.list[k];
-		}
-		s.looks++;
-		list[l->suspects.n++] = s;
-	}
-	free(old.list);
-	return 0;
-}
-
-static bool confirmed(const struct suspect *s)
-{
-	return s->looks >= CONFIRM_LOOKS && verify_clock(CLOCK_MONOTONIC) - s->first >= CONFIRM_NS;
-}
-
 static int compare_all(struct live *l)
 {
 	CLEANUP(verify_freep) struct verify v = { 0 };
@@ -381,7 +336,7 @@ static int compare_all(struct live *l)
 	if (err < 0)
 		return err;
 	call_contenders(l, &v);
-	return remember(l, &v);
+	return suspects_see(&l->suspects, &v);
 }
 
 /* Looking, until nothing is in doubt. */
@@ -410,11 +365,7 @@ static bool in_doubt(struct live *l)
 		if (t->again && !t->differs)
 			return true;
 	}
-	for (size_t i = 0; i < l->suspects.n; i++) {
-		if (!confirmed(&l->suspects.list[i]))
-			return true;
-	}
-	return false;
+	return suspects_in_doubt(&l->suspects);
 }
 
 static void wait_before(unsigned look)
@@ -533,7 +484,7 @@ static int gather_found(struct live *l, struct verified *v)
 	for (size_t i = 0; i < l->suspects.n; i++) {
 		struct found *list;
 
-		if (!confirmed(&l->suspects.list[i]))
+		if (!suspect_confirmed(&l->suspects.list[i]))
 			continue;
 		list = array_room(v->found, &v->found_room, v->n_found + 1, sizeof(*list));
 		if (list == NULL)

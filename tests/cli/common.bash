@@ -165,3 +165,19 @@ times() {
 need_root() {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
 }
+
+# haproxy_answers PORT…: its configuration; more of the section `global` from stdin.
+haproxy_answers() {
+	printf 'global\n\tmaxconn 100\n'
+	cat
+	cat <<-END
+		defaults
+			mode http
+			timeout connect 5s
+			timeout client 5s
+			timeout server 5s
+		frontend f
+			http-request return status 200 content-type text/plain string hello
+	END
+	printf '\tbind 127.0.0.1:%s\n' "$@"
+}

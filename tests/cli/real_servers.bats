@@ -190,18 +190,7 @@ all_past() {
 }
 
 @test "haproxy: a master that executes itself, and its worker" {
-	cat >haproxy.cfg <<-END
-		global
-			maxconn 50
-		defaults
-			mode http
-			timeout connect 5s
-			timeout client 5s
-			timeout server 5s
-		frontend f
-			bind 127.0.0.1:$PORT
-			http-request return status 200 content-type text/plain string hello
-	END
+	haproxy_answers "$PORT" </dev/null >haproxy.cfg
 	server=(haproxy -W -f "$DIR/haproxy.cfg")
 	start bare "${server[@]}"
 	wait_for listening "$PORT"

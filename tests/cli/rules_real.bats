@@ -407,19 +407,7 @@ move_to_path() {
 }
 
 @test "haproxy, denied one of its two ports, names it" {
-	cat >haproxy.cfg <<-END
-		global
-			maxconn 50
-		defaults
-			mode http
-			timeout connect 5s
-			timeout client 5s
-			timeout server 5s
-		frontend f
-			bind 127.0.0.1:$PORT
-			bind 127.0.0.1:$OTHER
-			http-request return status 200 content-type text/plain string hello
-	END
+	haproxy_answers "$PORT" "$OTHER" </dev/null >haproxy.cfg
 	server=(haproxy -W -f "$DIR/haproxy.cfg")
 	start bare "${server[@]}"
 	wait_for ask_http "$PORT"

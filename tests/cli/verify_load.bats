@@ -147,19 +147,7 @@ nginx_server() {
 }
 
 @test "haproxy, whose master executes itself in the middle" {
-	cat >haproxy.cfg <<-END
-		global
-			maxconn 100
-			insecure-setuid-wanted
-		defaults
-			mode http
-			timeout connect 5s
-			timeout client 5s
-			timeout server 5s
-		frontend f
-			bind 127.0.0.1:$PORT
-			http-request return status 200 content-type text/plain string hello
-	END
+	haproxy_answers "$PORT" <<<"insecure-setuid-wanted" >haproxy.cfg
 	server haproxy -W -f "$DIR/haproxy.cfg"
 	# insecure-setuid-wanted: else a worker takes new privileges from itself, and is seen but partly.
 	# Its workers change, and a kept connection of the old one's may be closed.

@@ -168,7 +168,7 @@ static int by_stamp(const void *a, const void *b)
 
 static void tell_list(struct check *c, const struct record **list, size_t n, size_t most)
 {
-	struct event_writer w = { c->r->model, 0, true };
+	struct event_writer w = { .model = c->r->model, .verbose = true };
 
 	if (n > 0)
 		qsort(list, n, sizeof(*list), by_stamp);
