@@ -25,7 +25,7 @@
 enum fd_state {
 	FD_NONE,     /* no socket */
 	FD_MAYBE,    /* being looked at */
-	FD_SOCKET,   /* cookie and inode are known */
+	FD_SOCKET,   /* its cookie is known, and its inode where the kernel was asked for that too */
 	FD_ACCEPTED, /* a connection: its accept record is its identity */
 };
 #define FD_STATE(word) ((enum fd_state)((word)&3))

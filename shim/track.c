@@ -178,9 +178,10 @@ void track_created(int fd, int family, int type, int protocol, bool pair, uint64
 
 	if (e != NULL)
 		mark(e, &marked);
+	/* The inode costs as much again, and the tool finds it by the cookie as long as the socket is open.
+	 */
 	switch (see_cookie(fd, &id.cookie)) {
 	case SEEN_SOCKET:
-		id.inode = see_inode(fd);
 		if (!undisturbed(closers, 0) &&
 		    (see_option(fd, SO_DOMAIN) != family || see_option(fd, SO_TYPE) != id.type ||
 		     !see_still(fd, id.cookie, closers))) {

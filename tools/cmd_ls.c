@@ -225,8 +225,10 @@ static int parse(struct ls *ls, int argc, char **argv)
 static int show(const struct ls *ls, struct recording *r)
 {
 	CLEANUP(view_freep) struct view v = { 0 };
-	int ret = view_holders(r->model, recording_offset(r), &ls->filter, &v);
+	int ret = ls->json ? model_learn_inodes(r->model) : 0;
 
+	if (ret == 0)
+		ret = view_holders(r->model, recording_offset(r), &ls->filter, &v);
 	if (ret == 0)
 		ret = ls->json ? out_json(&v, stdout) : out_table(&v, stdout);
 	if (ret < 0)

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PROC_PATH_MAX 64
@@ -155,6 +157,24 @@ int kernel_fds(pid_t pid, kernel_fd_fn *fn, void *arg)
 			err = fn((int32_t)fd, inode, arg);
 	}
 	return err == 0 && d == NULL && errno != 0 ? gone(errno) : err;
+}
+
+int kernel_fd_socket(pid_t pid, int32_t fd, uint64_t *cookie, uint64_t *inode)
+{
+	__attribute__((cleanup(closep))) int pidfd = -1, copy = -1;
+	uint64_t asked;
+	socklen_t len = sizeof(asked);
+	struct stat st;
+
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0)
+		return -errno;
+	copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	if (copy < 0 || getsockopt(copy, SOL_SOCKET, SO_COOKIE, &asked, &len) < 0 || fstat(copy, &st) < 0)
+		return -errno;
+	*cookie = asked;
+	*inode = st.st_ino;
+	return 0;
 }
 
 static int namespace_of(pid_t pid, const char *kind, uint64_t *out)

@@ -38,6 +38,13 @@ typedef int kernel_fd_fn(int32_t fd, uint64_t inode, void *arg);
 /* 0, -errno of /proc/PID/fd, or what fn returned. */
 int kernel_fds(pid_t pid, kernel_fd_fn *fn, void *arg);
 
+/*
+ * Which socket that fd is, asked through a copy of it (pidfd_getfd(2)), which lives as long as the asking:
+ * what the process closes meanwhile is closed that much later.  0, -ESRCH, -EBADF, -ENOTSOCK, or -errno
+ * (-EPERM: ptrace(2) is not allowed, -ENOSYS).
+ */
+int kernel_fd_socket(pid_t pid, int32_t fd, uint64_t *cookie, uint64_t *inode);
+
 enum kernel_state { KERNEL_OPEN, KERNEL_BOUND, KERNEL_LISTEN, KERNEL_CONNECTED };
 
 struct kernel_socket {

@@ -58,7 +58,7 @@ enum state { STATE_OPEN, STATE_BOUND, STATE_LISTEN, STATE_CONNECTED };
 
 struct socket {
 	uint64_t cookie;		 /* 0: not known */
-	uint64_t inode;			 /* 0: not known */
+	uint64_t inode;			 /* 0: not known; see model_learn_inodes() */
 	uint16_t family, type, protocol; /* 0: not known */
 	enum state state;
 	struct endpoint local, peer;
@@ -151,6 +151,10 @@ int model_add(struct model *m, const struct record *records, size_t n);
  * dead.  After it the relation may be read.  scan_fds: reads /proc/PID/fd of the live ones too, for
  * inodes of accepted sockets and for connections whose records are overwritten. */
 int model_settle(struct model *m, bool scan_fds);
+
+/* Fills in the inodes of held sockets that are known by their cookies alone: no record tells them.  After
+ * model_settle().  What may not be asked for stays 0.  0 or -ENOMEM. */
+int model_learn_inodes(struct model *m);
 
 struct process *model_processes(struct model *m); /* list by ->next */
 struct socket *model_sockets(struct model *m);

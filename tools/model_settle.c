@@ -325,7 +325,8 @@ static int scan_fd(struct scan *scan, struct process *p, const struct kernel_fd 
 
 	if (e == NULL || e->socket == NULL)
 		return add_unknown(scan, p, fd, e != NULL ? e->stamp : 0);
-	if (e->socket->inode == 0) {
+	/* One that has a cookie was asked for by it. */
+	if (e->socket->inode == 0 && e->socket->cookie == 0) {
 		e->socket->inode = fd->inode;
 		err = inode_add(scan->m, socket_node(e->socket));
 		if (err < 0)
@@ -351,7 +352,7 @@ static int scan_process(struct scan *scan, struct process *p)
 static int scan_all(struct model *m)
 {
 	struct scan scan = { .m = m };
-	int err = 0;
+	int err = model_learn_inodes(m);
 
 	for (struct socket *s = m->sockets; s != NULL && err == 0; s = s->next) {
 		if (socket_node(s)->held > 0)

@@ -202,13 +202,23 @@ static struct verify_side kernel_side(uint64_t inode, const struct diag_socket *
 	return side;
 }
 
-static struct verify_side recorded_side(const struct holder *h)
+/* As long as it is open: a cookie tells it from what is at the descriptor now. */
+static uint64_t inode_of(const struct socket *s, const struct kernel_diag *net)
+{
+	for (size_t i = 0; s->inode == 0 && s->cookie != 0 && net != NULL && i < net->n; i++) {
+		if (net->sockets[i].cookie == s->cookie)
+			return net->sockets[i].socket.inode;
+	}
+	return s->inode;
+}
+
+static struct verify_side recorded_side(const struct holder *h, const struct kernel_diag *net)
 {
 	struct verify_side side = { .has = h != NULL };
 
 	if (h == NULL)
 		return side;
-	side.inode = h->socket->inode;
+	side.inode = inode_of(h->socket, net);
 	put_what(side.what, socket_proto(h->socket), socket_state(h->socket),
 		 h->socket->state == STATE_CONNECTED && h->socket->peer.family != 0 ? &h->socket->peer
 										    : &h->socket->local);
@@ -240,7 +250,7 @@ static int report(const struct look *l, int32_t fd, uint64_t inode, const struct
 		.pid = l->p->pid,
 		.fd = fd,
 		.kernel = kernel_side(inode, d),
-		.recorded = recorded_side(h),
+		.recorded = recorded_side(h, l->net),
 		.since = h != NULL ? h->since : 0,
 		.contender = contender,
 	};
@@ -261,16 +271,28 @@ static bool can_be(const struct socket *s, const struct diag_socket *d)
 	       agree(&s->peer, &k->peer, false);
 }
 
-/* Is it this one?  *contender: by whose fd it was found to be another. */
-static bool same_socket(struct verify *v, const struct socket *s, uint64_t inode, const struct diag_socket *d,
-			uint64_t *contender)
+/* sock_diag does not tell of sockets without a name, nor the cookies of another network namespace: then the
+ * descriptor itself is asked, where that is allowed. */
+static bool has_other_cookie(const struct process *p, int32_t fd, const struct socket *s, uint64_t inode)
 {
+	uint64_t cookie, asked;
+
+	return s->cookie != 0 && kernel_fd_socket(p->pid, fd, &cookie, &asked) == 0 && asked == inode &&
+	       cookie != s->cookie;
+}
+
+/* Is it this one?  *contender: by whose fd it was found to be another. */
+static bool same_socket(const struct look *l, int32_t fd, const struct socket *s, uint64_t inode,
+			const struct diag_socket *d, uint64_t *contender)
+{
+	struct verify *v = l->v;
 	const struct verify_link *of_inode, *of_socket;
 
 	*contender = 0;
 	if (s->inode != 0)
 		return s->inode == inode;
-	if (d != NULL && !can_be(s, d))
+	if ((d != NULL && !can_be(s, d)) ||
+	    ((d == NULL || d->cookie == 0) && has_other_cookie(l->p, fd, s, inode)))
 		return false;
 	of_inode = link_of_inode(v, inode);
 	of_socket = link_of_socket(v, s);
@@ -303,7 +325,7 @@ static int compare_both(struct look *l, int32_t fd, uint64_t inode, const struct
 	int err = 0;
 
 	l->count.compared++;
-	if (!same_socket(l->v, s, inode, d, &contender))
+	if (!same_socket(l, fd, s, inode, d, &contender))
 		return report(l, fd, inode, d, h, contender);
 	if (s->inode == 0 && link_of_socket(l->v, s) == NULL)
 		err = link_add(l->v, inode, s, l->p->id);

@@ -128,6 +128,14 @@ sneak() {
 	[[ $output == *"kernel   tcp listen 127.0.0.1:"*"portshim tcp bound 127.0.0.1:"* ]]
 }
 
+@test "a socket without a name that became another one unseen is known by its cookie" {
+	sneak nameless
+	verified 1 "(.differences | length) == 3 and all(.differences[]; .pid == $PID)
+		and [.differences[] | [.fd, .side, .inode]] == [[$C, \"portshim\", null],
+			[$D, \"kernel\", $(inode "$PID" "$D")], [$D, \"portshim\", null]]"
+	holders --all | jq -e "all(.holders[] | select(.fds == [$C] or .fds == [$D]); .inode == null)"
+}
+
 @test "an accepted connection, whose inode is not recorded, is known by its peer" {
 	sneak accepted
 	[ "$(inode "$PID" "$C")" = "$(inode "$PID" "$D")" ]

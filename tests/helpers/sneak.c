@@ -8,6 +8,7 @@
  *   close     A closed
  *   accepted  accepts two connections of its own (C, D) and puts C over D
  *   listen    B listens
+ *   nameless  makes two sockets without a name (C, D) and puts C over D
  *   fork      a child that waits to be killed: prints "child PID"
  *   nothing
  */
@@ -93,6 +94,12 @@ int main(int argc, char **argv)
 
 		printf("C %d\nD %d\n", c, d);
 		if (c < 0 || d < 0 || bare(SYS_dup3, c, d, 0) != d)
+			return 1;
+	} else if (strcmp(what, "nameless") == 0) {
+		int c = socket(AF_INET, SOCK_STREAM, 0), d = socket(AF_INET, SOCK_STREAM, 0);
+
+		printf("C %d\nD %d\n", c, d);
+		if (bare(SYS_dup3, c, d, 0) != d || bare(SYS_close, c, 0, 0) != 0)
 			return 1;
 	} else if (strcmp(what, "fork") == 0) {
 		long pid = bare_fork();

@@ -272,6 +272,9 @@ static void compare_identity(struct check *c, const struct holding *k, const str
 	uint64_t cookie = 0;
 	socklen_t len = sizeof(cookie);
 
+	/* The cookie is the name, where no record has the inode. */
+	if (copy < 0 && s->inode == 0 && s->cookie != 0)
+		differ(c, k->pid, k->fd, "inode %lu cannot be asked for its cookie", k->inode);
 	if (copy < 0)
 		return;
 	if (s->cookie != 0 && getsockopt(copy, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
@@ -322,11 +325,11 @@ static void compare_holding(struct check *c, const struct holding *k, const stru
 	const struct socket *s = o->holder->socket;
 	const char *wrong = wrong_road(o->holder);
 
-	if (s->inode == 0)
+	if (s->inode == 0 && s->cookie == 0)
 		c->count->nameless++;
 	if (s->inode != 0 && s->inode != k->inode)
 		differ(c, k->pid, k->fd, "inode %lu in the kernel, %lu in the relation", k->inode, s->inode);
-	else if (s->inode == 0 && s->listener == NULL)
+	else if (s->inode == 0 && s->cookie == 0 && s->listener == NULL)
 		differ(c, k->pid, k->fd, "inode %lu, not accepted and not named in the relation", k->inode);
 	else
 		compare_identity(c, k, s);
@@ -382,7 +385,9 @@ static void compare_all(struct check *c)
 
 static bool is_nameless(const struct holding *h)
 {
-	return h->holder->socket->inode == 0 && h->holder->socket->listener != NULL;
+	const struct socket *s = h->holder->socket;
+
+	return s->inode == 0 && s->cookie == 0 && s->listener != NULL;
 }
 
 static int by_inode(const void *a, const void *b)

@@ -1805,6 +1805,35 @@ static void overwritten_accept(void **state)
 	close(accepted);
 }
 
+/* Sockets that records know by their cookies: the last is another one by now. */
+static void learned_inodes(void **state)
+{
+	struct {
+		uint64_t cookie, inode;
+	} of[3];
+	int fds[3];
+	struct sockaddr_in any = { .sin_family = AF_INET };
+
+	start_own(1);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+		assert_true(fds[i] >= 0);
+		assert_int_equal(kernel_fd_socket(getpid(), fds[i], &of[i].cookie, &of[i].inode), 0);
+		ev(PS_SOCKET, 1, fds[i])->socket.cookie = of[i].cookie + (i == 2);
+		done();
+	}
+	assert_int_equal(bind(fds[0], (struct sockaddr *)&any, sizeof(any)), 0);
+	assert_int_equal(model_settle(m, false), 0);
+	assert_int_equal(holder_of_fd(1, fds[0])->socket->inode, 0);
+	assert_int_equal(model_learn_inodes(m), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(holder_of_fd(1, fds[i])->socket->inode, i == 2 ? 0 : of[i].inode);
+	assert_int_equal(kernel_fd_socket(getpid(), STDIN_FILENO, &of[0].cookie, &of[0].inode), -ENOTSOCK);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	assert_int_equal(kernel_fd_socket(getpid(), 1000, &of[0].cookie, &of[0].inode), -EBADF);
+}
+
 struct wanted {
 	int32_t fd;
 	uint64_t inode;
@@ -2037,6 +2066,7 @@ int main(void)
 		T(not_that_process),
 		T(from_the_kernel),
 		T(overwritten_accept),
+		T(learned_inodes),
 		T(kernel_side),
 		T(words),
 		T(hostile),
