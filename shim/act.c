@@ -125,14 +125,12 @@ static int set_option(const struct act *a, int fd, int level, int name, const vo
 static int set_int(const struct act *a, int name)
 {
 	const int one = 1;
-	int error = set_option(a, a->fd, SOL_SOCKET, name, &one, sizeof(one));
 
-	if (error == 0)
-		emit_option(a->fd, a->cookie, SOL_SOCKET, name, one);
-	return error;
+	return set_option(a, a->fd, SOL_SOCKET, name, &one, sizeof(one));
 }
 
-/* SO_REUSEADDR helps past TIME_WAIT on TCP; on UDP it would let another user's socket share the port. */
+/* Its record stands for those of both options.  SO_REUSEADDR helps past TIME_WAIT on TCP; on UDP it would let
+ * another user's socket share the port. */
 static void act_reuseport(const struct act *a)
 {
 	int error = 0;

@@ -209,7 +209,6 @@ void emit_set(uint64_t stamp, int fd, const struct identity *id, uint32_t flags)
 	ev.flags = flags;
 	if (id != NULL) {
 		ev.set.cookie = id->cookie;
-		ev.set.inode = id->inode;
 		ev.set.family = id->family;
 		ev.set.type = id->type;
 		ev.set.protocol = id->protocol;
@@ -235,7 +234,6 @@ bool emit_socket(uint64_t stamp, int fd, const struct identity *id, bool pair, b
 
 	ev.flags = flags;
 	ev.socket.cookie = id->cookie;
-	ev.socket.inode = id->inode;
 	ev.socket.family = id->family;
 	ev.socket.type = id->type;
 	ev.socket.protocol = id->protocol;

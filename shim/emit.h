@@ -18,7 +18,7 @@
 
 /* A socket as the kernel names it. */
 struct identity {
-	uint64_t cookie, inode, accepted;
+	uint64_t cookie, accepted;
 	uint16_t family, type, protocol;
 	bool listening;
 };

@@ -9,7 +9,7 @@
  * An entry's word is the authority: generation in the high half, state and kind of the socket in the
  * low one.  Whoever changes what an fd is raises the generation, so that a compare-and-swap from an
  * old word fails.  Two threads may write the other fields at once; `check` tells whether cookie and
- * inode are those of the word's generation, and where they are not the reader looks at the kernel.
+ * accepted are those of the word's generation, and where they are not the reader looks at the kernel.
  *
  * Thread-safe and async-signal-safe.
  */
@@ -25,7 +25,7 @@
 enum fd_state {
 	FD_NONE,     /* no socket */
 	FD_MAYBE,    /* being looked at */
-	FD_SOCKET,   /* its cookie is known, and its inode where the kernel was asked for that too */
+	FD_SOCKET,   /* its cookie is known */
 	FD_ACCEPTED, /* a connection: its accept record is its identity */
 };
 #define FD_STATE(word) ((enum fd_state)((word)&3))
@@ -43,9 +43,9 @@ enum fd_state {
 
 struct fd_entry {
 	_Atomic uint64_t word;
-	_Atomic uint64_t cookie, inode; /* FD_ACCEPTED: the listener's cookie, and the stamp of ACCEPT */
+	_Atomic uint64_t cookie;   /* FD_ACCEPTED: the listener's */
+	_Atomic uint64_t accepted; /* the stamp of its ACCEPT: FD_ACCEPTED, and for a stock; else 0 */
 	_Atomic uint64_t check;
-	_Atomic uint64_t accepted;	    /* for a stock: the stamp of its ACCEPT, or 0 */
 	_Atomic uint64_t ring_of;	    /* with FD_RING: whose; a forked child inherits the word */
 	_Atomic uint64_t counter_of;	    /* whose process's it is: another's is not even to be looked at */
 	_Atomic(struct ps_event *) counter; /* the COUNT record of a listener, or NULL */
@@ -69,9 +69,9 @@ static inline struct fd_entry *fdtab_find(int fd)
 /* One more than the highest fd that ever had an entry made. */
 unsigned fdtab_end(void);
 
-static inline uint64_t fd_check(uint64_t word, uint64_t cookie, uint64_t inode)
+static inline uint64_t fd_check(uint64_t word, uint64_t cookie, uint64_t accepted)
 {
-	return (cookie * 0x9e3779b97f4a7c15u ^ inode * 0xbf58476d1ce4e5b9u) + (word >> 32);
+	return (cookie * 0x9e3779b97f4a7c15u ^ accepted * 0xbf58476d1ce4e5b9u) + (word >> 32);
 }
 
 /* The word that follows `word` with this state and kind. */

@@ -62,7 +62,7 @@ int hook_bind(int fd, const struct sockaddr *addr, socklen_t len)
 		ret = REAL(bind)(fd, act.addr, act.len);
 	error = ret < 0 ? errno : 0;
 	if (ret == 0)
-		track_bound(fd, act.asked_addr, len, act.moved);
+		track_bound(fd, act.asked_addr, len, act.moved ? act.addr : act.asked_addr, act.len);
 	else
 		emit_bind(fd, track_known(fd), act.asked_addr, len, error);
 	act_after(&act, error);
@@ -79,7 +79,7 @@ int hook_bindresvport(int fd, struct sockaddr_in *sin)
 		return REAL(bindresvport)(fd, sin);
 	ret = REAL(bindresvport)(fd, sin);
 	if (ret == 0)
-		track_bound(fd, NULL, 0, false);
+		track_bound(fd, NULL, 0, NULL, 0);
 	else
 		emit_bind(fd, track_known(fd), NULL, 0, errno);
 	return ret;

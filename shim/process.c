@@ -21,6 +21,7 @@
 #include "path.h"
 #include "portshim/env.h"
 #include "real.h"
+#include "see.h"
 #include "track.h"
 
 #ifndef MADV_WIPEONFORK
@@ -450,6 +451,7 @@ __attribute__((constructor)) static void process_start(void)
 		return;
 	}
 	find_ourselves();
+	see_remember_stack(environ);
 	our_rules_remember(environ_get(environ, PS_ENV_RULES));
 	hear_of_forks();
 	if (on_exit != NULL)

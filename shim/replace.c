@@ -204,11 +204,11 @@ static int put_everywhere(int new, int fd, uint64_t cookie, int family, int type
 		return ret;
 	track_created(fd, family, type, protocol, false, closers);
 	for (unsigned other = 0; other < fdtab_end(); other++) {
-		uint64_t c, inode;
+		uint64_t c, accepted;
 		struct fd_entry *e = entry_of((int)other);
 		uint64_t word = fd_word(e);
 
-		if (FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &c, &inode) || c != cookie)
+		if (FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &c, &accepted) || c != cookie)
 			continue;
 		if (put_in_place(new, (int)other) == 0)
 			track_look((int)other, 0);

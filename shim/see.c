@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/sys.h"
@@ -15,12 +14,34 @@ static int get_option(int fd, int name, void *value, socklen_t len)
 	return (int)sys5(SYS_getsockopt, fd, SOL_SOCKET, name, value, &len);
 }
 
+/*
+ * What lies between a frame of the first stack and the environment at its end is mapped: mm/mmap.c
+ * (mmap_base) leaves the room below for the stack to grow, at least 128 MiB.  An address to bind to mostly
+ * is a variable there.
+ */
+#define STACK_SURE (1u << 20)
+static uintptr_t stack_end;
+
+void see_remember_stack(char *const *envp)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0), end = (uintptr_t)envp;
+
+	stack_end = end > here && end - here < STACK_SURE ? end : 0;
+}
+
+static bool is_on_stack(uintptr_t p)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	return p >= here && p < stack_end && stack_end - here < STACK_SURE;
+}
+
 /* kernel/signal.c, rt_sigprocmask: the set is read before `how` is looked at, which is no such thing.  What
  * is read is aligned, so that it is of one page. */
 bool see_readable(uintptr_t p)
 {
-	return p >= PS_PAGE &&
-	       (see_nothing() || sys4(SYS_rt_sigprocmask, -1, p & ~(uintptr_t)7, NULL, 8) != -EFAULT);
+	return p >= PS_PAGE && (is_on_stack(p) || see_nothing() ||
+				sys4(SYS_rt_sigprocmask, -1, p & ~(uintptr_t)7, NULL, 8) != -EFAULT);
 }
 
 bool see_string(const char *s)
@@ -34,13 +55,6 @@ int see_option(int fd, int name)
 	int value = 0;
 
 	return get_option(fd, name, &value, sizeof(value)) < 0 ? 0 : value;
-}
-
-uint64_t see_inode(int fd)
-{
-	struct stat st;
-
-	return sys2(SYS_fstat, fd, &st) < 0 ? 0 : st.st_ino;
 }
 
 /* socket(7): SO_COOKIE names a socket for as long as the machine runs. */
@@ -75,7 +89,6 @@ enum seen see(int fd, struct identity *out)
 		seen = see_cookie(fd, &out->cookie);
 		if (seen != SEEN_SOCKET)
 			return seen;
-		out->inode = see_inode(fd);
 		out->family = (uint16_t)see_option(fd, SO_DOMAIN);
 		out->type = (uint16_t)see_option(fd, SO_TYPE);
 		out->protocol = (uint16_t)see_option(fd, SO_PROTOCOL);
@@ -83,6 +96,5 @@ enum seen see(int fd, struct identity *out)
 		if (see_still(fd, out->cookie, closers))
 			return SEEN_SOCKET;
 	}
-	out->inode = 0;
 	return SEEN_SOCKET;
 }

@@ -23,6 +23,10 @@ static inline bool see_nothing(void)
  * program's death here.  Of the page alone; in a sandbox only what no pointer can be is refused. */
 bool see_readable(uintptr_t p);
 
+/* At the start, on the program's first stack: the end of it, so that what lies there need not be asked for.
+ */
+void see_remember_stack(char *const *envp);
+
 /* The same of a string to its end, by a call that reads one and does nothing more. */
 bool see_string(const char *s);
 
@@ -36,9 +40,6 @@ enum seen see(int fd, struct identity *out);
 
 /* An int of SOL_SOCKET, as SO_TYPE; 0 if it cannot be had. */
 int see_option(int fd, int name);
-
-/* 0 if it cannot be had. */
-uint64_t see_inode(int fd);
 
 /* Whether fd is still the socket of that cookie; closers: self.closers as of before it was read. */
 bool see_still(int fd, uint64_t cookie, uint64_t closers);

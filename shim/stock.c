@@ -113,8 +113,7 @@ static bool take_one(unsigned fd, bool is_open, bool exact)
 	}
 	if (accepted != 0 && mask_any())
 		mask_inherit(listener, id.cookie);
-	atomic_store_explicit(&e->accepted, accepted, memory_order_relaxed);
-	publish(e, marked, low_word(&id) | (exact ? word & FD_CLOSES : 0), id.cookie, id.inode);
+	publish(e, marked, low_word(&id) | (exact ? word & FD_CLOSES : 0), id.cookie, accepted);
 	return true;
 }
 
@@ -179,9 +178,8 @@ void track_stock(uint32_t why, bool exact)
 				       .protocol = FD_PROTOCOL(word),
 				       .listening = (word & FD_LISTEN) != 0 };
 
-		if (FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.inode))
+		if (FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.accepted))
 			continue;
-		id.accepted = atomic_load_explicit(&e->accepted, memory_order_relaxed);
 		emit_set(stamp, (int)fd, &id, PS_F_STOCK);
 		track_tell_names((int)fd, id.cookie);
 	}

@@ -57,9 +57,10 @@ void track_tell_names(int fd, uint64_t cookie)
 /* The cookie of a word that knows it, or 0. */
 static uint64_t cookie_at(const struct fd_entry *e, uint64_t word)
 {
-	uint64_t cookie, inode;
+	uint64_t cookie, accepted;
 
-	return e != NULL && FD_STATE(word) == FD_SOCKET && identity_at(e, word, &cookie, &inode) ? cookie : 0;
+	return e != NULL && FD_STATE(word) == FD_SOCKET && identity_at(e, word, &cookie, &accepted) ? cookie
+												    : 0;
 }
 
 /* What its listener's names were is its own now. */
@@ -90,7 +91,7 @@ uint64_t track_look(int fd, uint32_t flags)
 		same = known == id.cookie || (FD_STATE(before) == FD_ACCEPTED && (flags & PS_F_SAME));
 		if (e != NULL)
 			publish(e, marked, low_word(&id) | (same ? before & (FD_BOUND | FD_CLOSES) : 0),
-				id.cookie, id.inode);
+				id.cookie, 0);
 		if (known != id.cookie || !(before & FD_BOUND))
 			track_tell_names(fd, id.cookie);
 		return id.cookie;
@@ -155,7 +156,8 @@ void track_promote(int fd)
 			       .type = FD_TYPE(word),
 			       .protocol = FD_PROTOCOL(word) };
 
-	if (!track_in_ring(e) || FD_STATE(word) != FD_SOCKET || !identity_at(e, word, &id.cookie, &id.inode))
+	if (!track_in_ring(e) || FD_STATE(word) != FD_SOCKET ||
+	    !identity_at(e, word, &id.cookie, &id.accepted))
 		return;
 	atomic_fetch_and_explicit(&e->word, ~(uint64_t)FD_RING, memory_order_acq_rel);
 	emit_socket(log_stamp(), fd, &id, false, false,
@@ -178,8 +180,6 @@ void track_created(int fd, int family, int type, int protocol, bool pair, uint64
 
 	if (e != NULL)
 		mark(e, &marked);
-	/* The inode costs as much again, and the tool finds it by the cookie as long as the socket is open.
-	 */
 	switch (see_cookie(fd, &id.cookie)) {
 	case SEEN_SOCKET:
 		if (!undisturbed(closers, 0) &&
@@ -191,7 +191,7 @@ void track_created(int fd, int family, int type, int protocol, bool pair, uint64
 		ring = emit_socket(stamp, fd, &id, pair, thread.vfork_child == 0,
 				   type & SOCK_CLOEXEC ? PS_F_CLOEXEC : 0);
 		if (e != NULL)
-			publish(e, marked, low_word(&id) | (ring ? FD_RING : 0), id.cookie, id.inode);
+			publish(e, marked, low_word(&id) | (ring ? FD_RING : 0), id.cookie, 0);
 		break;
 	case SEEN_NO_SOCKET: /* another thread has closed it already */
 		track_look(fd, 0);
@@ -236,15 +236,19 @@ static bool chosen_by_kernel(const struct sockaddr *addr, socklen_t len)
 	}
 }
 
-void track_bound(int fd, const struct sockaddr *addr, socklen_t len, bool moved)
+void track_bound(int fd, const struct sockaddr *asked, socklen_t len, const struct sockaddr *given,
+		 socklen_t given_len)
 {
 	uint64_t cookie = track_cookie(fd);
 
 	track_promote(fd);
-	emit_bind(fd, cookie, addr, len, 0);
-	if ((addr == NULL || moved || chosen_by_kernel(addr, len)) &&
-	    !atomic_load_explicit(&self.quiet, memory_order_relaxed))
-		tell_name(fd, cookie, PS_LOCAL);
+	emit_bind(fd, cookie, asked, len, 0);
+	if (given == NULL || chosen_by_kernel(given, given_len)) {
+		if (!atomic_load_explicit(&self.quiet, memory_order_relaxed))
+			tell_name(fd, cookie, PS_LOCAL);
+	} else if (given != asked) {
+		emit_name(PS_LOCAL, fd, cookie, given, given_len, false);
+	}
 	set_flag(fd, FD_BOUND);
 }
 
@@ -271,11 +275,11 @@ void track_close_on_exec(int fd)
 bool track_closes_on_exec(int fd)
 {
 	struct fd_entry *e = fdtab_find(fd);
-	uint64_t word = fd_word(e), cookie, known, inode;
+	uint64_t word = fd_word(e), cookie, known, accepted;
 
 	if (!(word & FD_CLOSES) || thread.vfork_child == 0)
 		return word & FD_CLOSES;
-	return identity_at(e, word, &known, &inode) && see_cookie(fd, &cookie) == SEEN_SOCKET &&
+	return identity_at(e, word, &known, &accepted) && see_cookie(fd, &cookie) == SEEN_SOCKET &&
 	       cookie == known;
 }
 
@@ -283,15 +287,15 @@ static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t 
 		       unsigned own_closers)
 {
 	struct fd_entry *from = entry_of(old), *to = entry_for(new);
-	uint64_t word = fd_word(from), marked, cookie, inode;
+	uint64_t word = fd_word(from), marked, cookie, accepted;
 
 	if (from == NULL || to == NULL || FD_STATE(word) != FD_SOCKET)
 		return false;
 	mark(to, &marked);
-	if (!identity_at(from, word, &cookie, &inode) || !undisturbed(closers_before, own_closers))
+	if (!identity_at(from, word, &cookie, &accepted) || !undisturbed(closers_before, own_closers))
 		return false;
 	emit_dup(stamp, new, old, cookie, cloexec ? PS_F_CLOEXEC : 0);
-	publish(to, marked, word & UINT32_MAX & ~(uint64_t)FD_RING, cookie, inode);
+	publish(to, marked, word & UINT32_MAX & ~(uint64_t)FD_RING, cookie, 0);
 	if (word & FD_CLOSES)
 		track_close_on_exec(new);
 	return true;

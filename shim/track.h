@@ -89,8 +89,10 @@ void track_promote(int fd);
 void track_created(int fd, int family, int type, int protocol, bool pair, uint64_t closers);
 void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t len, bool cloexec,
 		    uint64_t closers_before);
-/* addr NULL: the kernel, or libc, chose the whole of it.  moved: a rule has bound it elsewhere. */
-void track_bound(int fd, const struct sockaddr *addr, socklen_t len, bool moved);
+/* asked NULL: the kernel, or libc, chose the whole of it.  given: to the kernel, where a rule has bound it
+ * elsewhere than asked for; else the same. */
+void track_bound(int fd, const struct sockaddr *asked, socklen_t len, const struct sockaddr *given,
+		 socklen_t given_len);
 void track_listening(int fd);
 
 /* A rule says so: sets it, and has fcntl(2) and dup(2) keep it. */

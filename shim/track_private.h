@@ -32,24 +32,25 @@ static inline uint64_t mark(struct fd_entry *e, uint64_t *marked)
 }
 
 /* Fails, rightly, if the word is no longer `from`: whoever changed it knows better. */
-static inline bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint64_t cookie, uint64_t inode)
+static inline bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint64_t cookie,
+			   uint64_t accepted)
 {
 	uint64_t word = fd_word_next(from, low);
 
 	atomic_store_explicit(&e->cookie, cookie, memory_order_relaxed);
-	atomic_store_explicit(&e->inode, inode, memory_order_relaxed);
-	atomic_store_explicit(&e->check, fd_check(word, cookie, inode), memory_order_relaxed);
+	atomic_store_explicit(&e->accepted, accepted, memory_order_relaxed);
+	atomic_store_explicit(&e->check, fd_check(word, cookie, accepted), memory_order_relaxed);
 	if (low & FD_RING)
 		atomic_store_explicit(&e->ring_of, process_id(), memory_order_relaxed);
 	return atomic_compare_exchange_strong(&e->word, &from, word);
 }
 
 /* The identity that belongs to a word with FD_SOCKET or FD_ACCEPTED. */
-static inline bool identity_at(const struct fd_entry *e, uint64_t word, uint64_t *cookie, uint64_t *inode)
+static inline bool identity_at(const struct fd_entry *e, uint64_t word, uint64_t *cookie, uint64_t *accepted)
 {
 	*cookie = atomic_load_explicit(&e->cookie, memory_order_relaxed);
-	*inode = atomic_load_explicit(&e->inode, memory_order_relaxed);
-	return atomic_load_explicit(&e->check, memory_order_relaxed) == fd_check(word, *cookie, *inode) &&
+	*accepted = atomic_load_explicit(&e->accepted, memory_order_relaxed);
+	return atomic_load_explicit(&e->check, memory_order_relaxed) == fd_check(word, *cookie, *accepted) &&
 	       fd_word(e) == word;
 }
 

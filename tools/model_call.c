@@ -57,6 +57,10 @@ int fold_act(struct model *m, struct process *p, const struct record *r)
 		return err;
 	if (r->ev.act.action == ACT_REDIRECT && r->ev.error == 0)
 		socket_node(s)->moved = true;
+	if (r->ev.act.action == ACT_REUSEPORT && r->ev.error == 0) {
+		s->reuseport = true;
+		s->reuseaddr = s->reuseaddr || s->type == SOCK_STREAM;
+	}
 	n->act_reuseport =
 		(further && n->act_reuseport) || (r->ev.act.action == ACT_REUSEPORT && r->ev.error == 0);
 	n->act_fd = r->ev.fd;
@@ -181,7 +185,7 @@ static int set_socket(struct model *m, struct process *p, const struct record *r
 	int err = socket_of_set(m, p, r, &s);
 
 	if (err == 0)
-		err = socket_fill(m, s, set->family, set->type, set->protocol, set->inode);
+		err = socket_fill(m, s, set->family, set->type, set->protocol);
 	if (err < 0)
 		return err;
 	socket_node(s)->scanned = false;
@@ -233,7 +237,7 @@ int fold_socket(struct model *m, struct process *p, const struct record *r)
 		return failure_add(m, p, r, NULL, NULL, false);
 	err = socket_of_socket(m, p, r, &s);
 	if (err == 0)
-		err = socket_fill(m, s, e->family, e->type, e->protocol, e->inode);
+		err = socket_fill(m, s, e->family, e->type, e->protocol);
 	if (err < 0)
 		return err;
 	socket_node(s)->scanned = false;
@@ -418,7 +422,7 @@ int fold_accept(struct model *m, struct process *p, const struct record *r)
 	socket_node(s)->born = true;
 	if (listener != NULL) {
 		s->local = listener->local;
-		err = socket_fill(m, s, listener->family, listener->type, listener->protocol, 0);
+		err = socket_fill(m, s, listener->family, listener->type, listener->protocol);
 		if (err < 0)
 			return err;
 	}

@@ -220,8 +220,7 @@ void socket_bury(struct model *m, struct socket *s);			      /* has no holder (a
 void socket_free(struct socket_node *n);
 
 /* Fills in what was not known. */
-int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t type, uint16_t protocol,
-		uint64_t inode);
+int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t type, uint16_t protocol);
 /* s, which has no cookie, is the one with this cookie.  *out: the one to go on with. */
 int socket_identify(struct model *m, struct socket *s, uint64_t cookie, struct socket **out);
 /* The socket that a record of p about fd and cookie means; *out NULL if nothing is known. */

@@ -269,7 +269,7 @@ static enum state state_of_kernel(enum kernel_state state)
 
 static int fill_names(struct model *m, struct socket *s, const struct kernel_socket *k)
 {
-	int err = socket_fill(m, s, k->family, k->type, 0, 0);
+	int err = socket_fill(m, s, k->family, k->type, 0);
 
 	if (err < 0)
 		return err;

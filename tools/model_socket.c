@@ -184,14 +184,11 @@ static int learn_words(struct socket_node *n)
 	return 0;
 }
 
-int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t type, uint16_t protocol,
-		uint64_t inode)
+int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t type, uint16_t protocol)
 {
 	bool news = (s->family == 0 && family != 0) || (s->type == 0 && type != 0) ||
 		    (s->protocol == 0 && protocol != 0);
 
-	if (s->inode == 0)
-		s->inode = inode;
 	if (!news)
 		return 0;
 	if (s->family == 0)
@@ -249,7 +246,9 @@ static int merge_knowledge(struct model *m, struct socket *s, struct socket *int
 	o->scanned = o->scanned && n->scanned;
 	if (into->local.family == 0)
 		into->local = s->local;
-	return socket_fill(m, into, s->family, s->type, s->protocol, s->inode);
+	if (into->inode == 0)
+		into->inode = s->inode;
+	return socket_fill(m, into, s->family, s->type, s->protocol);
 }
 
 static int socket_merge(struct model *m, struct socket *s, struct socket *into)

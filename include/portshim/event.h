@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define PS_VERSION 2
+#define PS_VERSION 3
 #define PS_ENDIAN 0x0102
 
 #define PS_PAGE 4096u /* unit of claiming; not the machine's page */

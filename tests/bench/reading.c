@@ -57,7 +57,6 @@ static void add_listener(struct server *s, int fd)
 	struct ps_event *ev = new_event(PS_SOCKET, fd);
 
 	ev->socket.cookie = cookie;
-	ev->socket.inode = cookie + 1000;
 	ev->socket.family = AF_INET;
 	ev->socket.type = SOCK_STREAM;
 	add(s, ev);

@@ -284,7 +284,7 @@ static void compare_identity(struct check *c, const struct holding *k, const str
 	if (s->family != 0 && option(copy, SO_DOMAIN) != s->family)
 		differ(c, k->pid, k->fd, "family %d in the kernel, %d in the relation",
 		       option(copy, SO_DOMAIN), s->family);
-	if (s->inode == 0 && peer_differs(copy, &s->peer))
+	if (s->cookie == 0 && peer_differs(copy, &s->peer))
 		differ(c, k->pid, k->fd, "inode %lu has another peer than recorded", k->inode);
 }
 

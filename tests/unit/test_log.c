@@ -497,10 +497,10 @@ static void session_files_are_checked(void **state)
 		{ "", -EBADMSG },
 		{ "hello\n", -EBADMSG },
 		{ "portshim-session 999\nsize 1048576\ncreated 1\nboot x\n", -EPROTO },
-		{ "portshim-session 2\nsize 0\ncreated 1\nboot x\n", -EBADMSG },
-		{ "portshim-session 2\nsize 99999999999999999999999\ncreated 1\nboot x\n", -EBADMSG },
-		{ "portshim-session 2\nsize 1048576\n", -EBADMSG },
-		{ "portshim-session 2\nsize 1048576\ncreated 1\nboot x\n", 0 },
+		{ "portshim-session 3\nsize 0\ncreated 1\nboot x\n", -EBADMSG },
+		{ "portshim-session 3\nsize 99999999999999999999999\ncreated 1\nboot x\n", -EBADMSG },
+		{ "portshim-session 3\nsize 1048576\n", -EBADMSG },
+		{ "portshim-session 3\nsize 1048576\ncreated 1\nboot x\n", 0 },
 	};
 	char path[SESSION_PATH_MAX];
 	struct session_info info;

@@ -83,10 +83,10 @@ static void socket_is(int fd, uint64_t cookie, uint64_t inode, uint16_t family, 
 	struct ps_event e = event(PS_SOCKET, fd);
 
 	e.socket.cookie = cookie;
-	e.socket.inode = inode;
 	e.socket.family = family;
 	e.socket.type = type;
 	add(&e);
+	model_socket(m, cookie)->inode = inode;
 }
 
 static struct ps_addr ip(const char *text, uint16_t port)
