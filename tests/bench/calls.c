@@ -19,6 +19,7 @@
 /* ---- the worker ---- */
 
 static int worker_listener;
+static unsigned worker_port; /* the listener's, and so nobody's at the other addresses */
 static const char *worker_program;
 
 static void turn_accept(void)
@@ -37,33 +38,41 @@ static void turn_dup_socket(void)
 	close(dup(worker_listener));
 }
 
-static void listen_at(in_addr_t address)
+static void listen_at(in_addr_t address, unsigned port)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(address) };
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)port),
+				 .sin_addr.s_addr = htonl(address) };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fd, 5) != 0 || close(fd) != 0)
 		die("bind");
 }
 
-static void turn_listen(void)
-{
-	listen_at(INADDR_LOOPBACK);
-}
-
-/* What the rules below are about. */
+/* Nothing else of ours is at these addresses; the rules below are about two of them. */
+#define PLAIN_ADDRESS (INADDR_LOOPBACK + 4)
 #define MOVED (INADDR_LOOPBACK + 2)
 #define SHARED (INADDR_LOOPBACK + 3)
 #define RULES "bind addr 127.0.0.3 -> redirect 127.0.0.2; bind addr 127.0.0.4 -> reuseport"
 
+static void turn_listen(void)
+{
+	listen_at(PLAIN_ADDRESS, worker_port);
+}
+
+static void turn_listen_any(void)
+{
+	listen_at(PLAIN_ADDRESS, 0);
+}
+
 static void turn_listen_moved(void)
 {
-	listen_at(MOVED);
+	listen_at(MOVED, worker_port);
 }
 
 static void turn_listen_shared(void)
 {
-	listen_at(SHARED);
+	listen_at(SHARED, worker_port);
 }
 
 static void turn_fork(void)
@@ -109,6 +118,7 @@ static const struct task tasks[] = {
 	{ "close(dup(0)), not a socket", turn_dup_file, 4000, 40, { RATIO, 1.05 }, PLAIN },
 	{ "close(dup(socket))", turn_dup_socket, 2000, 40, { NO_BUDGET, 0 }, PLAIN },
 	{ "socket + bind + listen + close", turn_listen, 400, 20, { RATIO, 1.25 }, PLAIN },
+	{ "the same, the kernel's port", turn_listen_any, 400, 20, { NO_BUDGET, 0 }, PLAIN },
 	{ "the same, redirected by a rule", turn_listen_moved, 400, 20, { RATIO, 1.50 }, RULED },
 	{ "the same, shared by a rule", turn_listen_shared, 400, 20, { RATIO, 1.50 }, RULED },
 	{ "fork + _exit + wait", turn_fork, 30, 6, { MORE, 8000 }, FORKS },
@@ -118,11 +128,11 @@ static const struct task tasks[] = {
 
 int calls_worker(const char *program)
 {
-	unsigned port, task, turns;
+	unsigned task, turns;
 
 	worker_program = program;
-	worker_listener = loopback_listener(&port);
-	printf("%u\n", port);
+	worker_listener = loopback_listener(&worker_port);
+	printf("%u\n", worker_port);
 	fflush(stdout);
 	while (scanf("%u %u", &task, &turns) == 2 && task < TASKS) {
 		double begin;
