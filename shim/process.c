@@ -17,6 +17,7 @@
 #include "emit.h"
 #include "environ.h"
 #include "mask.h"
+#include "objects.h"
 #include "our_rules.h"
 #include "path.h"
 #include "portshim/env.h"
@@ -421,20 +422,29 @@ static void hear_of_forks(void)
 		pthread_atfork(atfork_prepare, NULL, atfork_child);
 }
 
+/* dladdr(3) would go through all our symbols for it. */
+static const char *own_file(void)
+{
+	const struct link_map *map = objects_own();
+	Dl_info info;
+
+	if (map != NULL)
+		return map->l_name;
+	return dladdr(&self, &info) != 0 ? info.dli_fname : NULL;
+}
+
 /* Where our own file is, and how LD_PRELOAD names it. */
 static void find_ourselves(void)
 {
 	struct text library = TEXT_IN(self.library), preload = TEXT_IN(self.preload);
-	const char *entry;
+	const char *entry, *file = own_file();
 	size_t len;
-	Dl_info info;
 
-	if (dladdr(&self, &info) == 0 || info.dli_fname == NULL || info.dli_fname[0] != '/')
+	if (file == NULL || file[0] != '/')
 		return;
 	entry = environ_own_entry(environ_get(environ, "LD_PRELOAD"), &len);
-	text_add_bytes(&preload, entry != NULL ? entry : info.dli_fname,
-		       entry != NULL ? len : strlen(info.dli_fname));
-	text_add(&library, info.dli_fname);
+	text_add_bytes(&preload, entry != NULL ? entry : file, entry != NULL ? len : strlen(file));
+	text_add(&library, file);
 	if (library.full || preload.full)
 		self.library[0] = '\0';
 }
@@ -443,7 +453,7 @@ __attribute__((constructor)) static void process_start(void)
 {
 	const char *session;
 
-	real_find();
+	real_start();
 	/* ld.so(8): with privileges to gain, the environment is somebody else's. */
 	if (getauxval(AT_SECURE) != 0) {
 		atomic_store(&self.state, REFUSED);
