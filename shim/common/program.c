@@ -23,7 +23,7 @@
 #define OWN_MACHINE EM_AARCH64
 #endif
 
-static const char *const reasons[PS_SEEN_COUNT] = {
+static const char reasons[PS_SEEN_COUNT][64] = {
 	[PS_SEEN] = "",
 	[PS_SEEN_STATIC] = "static: no dynamic loader would load the shim",
 	[PS_SEEN_SETUID] = "setuid, setgid or capabilities: the loader drops LD_PRELOAD",
@@ -207,7 +207,7 @@ struct program program_look(int dirfd, const char *path, int flags, const char *
 
 bool preload_goes_first(const char *entry, size_t len)
 {
-	static const char *const names[] = { "libasan.", "liblsan.", "libtsan.", "libclang_rt." };
+	static const char names[][16] = { "libasan.", "liblsan.", "libtsan.", "libclang_rt." };
 	const char *slash = memrchr(entry, '/', len);
 	const char *base = slash != NULL ? slash + 1 : entry;
 
