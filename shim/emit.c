@@ -95,7 +95,7 @@ void emit_start(uint64_t parent, uint32_t flags, bool session_start)
 
 	ev.flags = flags | (cut ? PS_F_TRUNCATED : 0);
 	ev.start.parent = parent;
-	ev.start.start = atomic_load(&self.log.start);
+	ev.start.start = atomic_load(&unshared.start);
 	ev.start.pid = (uint32_t)sys_getpid();
 	ev.start.ppid = (uint32_t)sys0(SYS_getppid);
 	ev.start.uid = (uint32_t)sys0(SYS_geteuid);
@@ -133,7 +133,7 @@ void emit_born(uint64_t parent, uint64_t ordinal, uint32_t flags)
 	/* In a sandbox the parent's FORKED has to do. */
 	if (!atomic_load_explicit(&self.quiet, memory_order_relaxed)) {
 		ev.born.pid = (uint32_t)sys_getpid();
-		ev.born.uid = (uint32_t)sys0(SYS_geteuid);
+		ev.born.uid = log_uid(&self.log);
 	}
 	append(&ev, false);
 }

@@ -68,7 +68,7 @@ static size_t room_for(char *const envp[])
 {
 	size_t n;
 
-	if (self.library[0] == '\0' || (envp != NULL && !see_readable((uintptr_t)envp)))
+	if (self.library == NULL || (envp != NULL && !see_readable((uintptr_t)envp)))
 		return 0;
 	n = environ_count(envp);
 	return n <= ENVIRON_MAX ? n + ENVIRON_ADDED : 0;
@@ -99,9 +99,9 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 	/* Ordinals go on over exec, or two children would have one id. */
 	id = (struct environ_identity){ .process = process_id(),
 					.pid = own_pid(),
-					.forks = atomic_load_explicit(&self.forks, memory_order_relaxed) };
+					.forks = atomic_load_explicit(&unshared.forks, memory_order_relaxed) };
 	if (thread.vfork_child == 0)
-		id.start = atomic_load_explicit(&self.log.start, memory_order_relaxed);
+		id.start = atomic_load_explicit(&unshared.start, memory_order_relaxed);
 	x->envp = environ_complete(envp, program.preload, &id, out, &x->strings);
 }
 

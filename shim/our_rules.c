@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "common/session.h"
+#include "common/unshared.h"
 #include "common/sys.h"
 #include "common/text.h"
 #include "emit.h"
@@ -16,7 +17,7 @@
 #define EXE_MAX 4096u
 #define ARGV_MAX 16384u
 
-struct our_rules our_rules;
+HOT struct our_rules our_rules = { 0 };
 
 static char *map(size_t size)
 {

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,14 +23,10 @@
 #include "real.h"
 #include "track.h"
 
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
-
 #define ATTACH_WAITS 1000
 #define ID_MASK (((uint64_t)1 << 53) - 1) /* an id is exact as a JSON number */
 
-struct self self;
+HOT struct self self = { 0 };
 _Thread_local struct thread thread;
 
 /* Two numbers to one id; the same two to the same.  Not 0 and not VFORK_UNRECORDED. */
@@ -43,25 +38,6 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
 	z = (z ^ z >> 31) & ID_MASK;
 	return z > VFORK_UNRECORDED ? z : z + 2;
-}
-
-/* A page that the kernel zeroes in every forked child, whatever road the fork took. */
-static bool watch_epoch(void)
-{
-	static _Atomic uint32_t none = 1;
-	long size = (long)getauxval(AT_PAGESZ);
-	long p = sys6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	atomic_store(&self.epoch, &none);
-	if (p < 0 && p > -4096)
-		return false;
-	if (sys3(SYS_madvise, p, size, MADV_WIPEONFORK) < 0) {
-		sys2(SYS_munmap, p, size);
-		return false;
-	}
-	atomic_store((_Atomic uint32_t *)p, 1);
-	atomic_store(&self.epoch, (_Atomic uint32_t *)p);
-	return true;
 }
 
 /* The arena of the present uid; made where this process may and nobody has yet. */
@@ -83,7 +59,7 @@ static int open_log(uint64_t id)
 /* Before this an event found nobody to record it; from here on the table is right. */
 static void begin(uint64_t parent, uint32_t flags, bool session_start)
 {
-	watch_epoch();
+	unshared_watch();
 	atomic_store_explicit(&self.state, ATTACHED, memory_order_release);
 	emit_start(parent, flags, session_start);
 	track_stock(PS_STOCK_START, false);
@@ -139,13 +115,14 @@ static uint64_t identify(const char *value, uint64_t *parent, uint32_t *flags)
 
 	*parent = 0;
 	*flags = 0;
-	atomic_store(&self.log.start, start);
+	atomic_store(&unshared.start, start);
+	log_clock_by_call(true);
 	if (value == NULL || !environ_identity(value, &left, &sandboxed))
 		return mix(mix(log_stamp(), pid), start);
 	if (left.pid == pid && (left.start == 0 || left.start == start)) {
 		*flags = PS_F_EXECED;
 		/* Another thread may have forked once more before the exec ended it: a new block. */
-		atomic_store(&self.forks, ((left.forks >> 32) + 1) << 32);
+		atomic_store(&unshared.forks, ((left.forks >> 32) + 1) << 32);
 		return left.process;
 	}
 	if (left.pid == 0 && left.parent != 0 && spawned_by(left.parent)) {
@@ -226,7 +203,7 @@ bool process_attach_ambient(void)
 {
 	enum attachment detached = DETACHED;
 
-	if (thread.attaching || thread.vfork_child != 0 || self.library[0] == '\0')
+	if (thread.attaching || thread.vfork_child != 0 || self.library == NULL)
 		return false;
 	if (atomic_compare_exchange_strong(&self.state, &detached, ATTACHING)) {
 		thread.attaching = true;
@@ -242,10 +219,12 @@ bool process_attach_ambient(void)
 
 struct fork_ticket process_before_fork(uint32_t flags)
 {
-	struct fork_ticket ticket = { .ordinal = atomic_fetch_add_explicit(&self.forks, 1,
+	struct fork_ticket ticket = { .ordinal = atomic_fetch_add_explicit(&unshared.forks, 1,
 									   memory_order_relaxed) };
 
-	ticket.child = mix(process_id(), ticket.ordinal);
+	ticket.parent = process_id();
+	ticket.child = mix(ticket.parent, ticket.ordinal);
+	real_for_children();
 	/* In this order: what ends between the two is seen by the child as a change. */
 	ticket.closers = track_read(&self.closers);
 	ticket.changes = track_read(&self.changes);
@@ -260,18 +239,30 @@ void process_after_fork(const struct fork_ticket *ticket, pid_t pid, int error)
 
 static void become(uint64_t id)
 {
-	atomic_store(atomic_load(&self.epoch), 1);
-	atomic_store(&self.forks, 0);
-	track_forked();
+	/* Zeros already, unless the kernel cannot wipe. */
+	atomic_store_explicit(&unshared.taking_stock, false, memory_order_relaxed);
+	atomic_store_explicit(&unshared.forks, 0, memory_order_relaxed);
+	atomic_store_explicit(&unshared.stamps, 0, memory_order_relaxed);
+	atomic_store_explicit(&unshared.epoch, 1, memory_order_relaxed);
 	thread.vfork_child = 0;
+	thread.born = id;
 	log_forked(&self.log, id);
 }
 
-/* Only the forking thread is here; what the others were in the middle of will never end.  Left alone
- * where there was nothing, which spares the child a page. */
+/* Only the forking thread is here: what the others were in the middle of will never end. */
+static uint64_t take_over(_Atomic uint64_t *counter)
+{
+	uint64_t n = track_read(counter);
+
+	/* A write is a page copied. */
+	if (IN_FLIGHT(n) != 0)
+		atomic_store(counter, 0);
+	return n;
+}
+
 static bool disturbed(const struct fork_ticket *ticket, bool *exact)
 {
-	uint64_t closers = atomic_exchange(&self.closers, 0), changes = atomic_exchange(&self.changes, 0);
+	uint64_t closers = take_over(&self.closers), changes = take_over(&self.changes);
 
 	/* Nothing was being closed or replaced: what the table has is so. */
 	*exact = IN_FLIGHT(closers) == 0;
@@ -282,7 +273,6 @@ static bool disturbed(const struct fork_ticket *ticket, bool *exact)
 void process_in_child(uint32_t flags)
 {
 	struct fork_ticket ticket = thread.ticket;
-	uint64_t parent = process_id();
 	bool contended, exact;
 
 	if (ticket.child == 0)
@@ -290,14 +280,23 @@ void process_in_child(uint32_t flags)
 	thread.ticket.child = 0;
 	contended = disturbed(&ticket, &exact) || thread.vfork_child != 0;
 	become(ticket.child);
-	emit_born(parent, ticket.ordinal, flags);
+	emit_born(ticket.parent, ticket.ordinal, flags);
 	if (contended)
 		track_stock(PS_STOCK_CONTENDED, exact);
 }
 
+/* Its parent is the process that began with this thread, or the one that claimed the chunk. */
+static uint64_t unseen_parent(void)
+{
+	if (thread.vfork_child != 0)
+		return thread.vfork_child;
+	return thread.born != 0 ? thread.born
+				: atomic_load_explicit(&self.log.claimant, memory_order_relaxed);
+}
+
 void process_unseen_fork(void)
 {
-	uint64_t parent = process_id(), pid = (uint64_t)sys_getpid();
+	uint64_t parent = unseen_parent(), pid = (uint64_t)sys_getpid();
 	struct fork_ticket none = { 0 };
 	bool exact;
 
@@ -322,8 +321,8 @@ static void atfork_child(void)
 {
 	enum attachment attaching = ATTACHING;
 
-	/* Whichever thread was attaching is not here to finish. */
-	if (!thread.attaching)
+	/* Whichever thread was attaching is not here to finish.  A failed exchange is a page copied too. */
+	if (!thread.attaching && atomic_load_explicit(&self.state, memory_order_relaxed) == ATTACHING)
 		atomic_compare_exchange_strong(&self.state, &attaching, DETACHED);
 	process_in_child(thread.forking ? 0 : PS_F_ATFORK);
 }
@@ -374,6 +373,8 @@ void process_after_uid(uid_t before, bool changed)
 
 void process_before_confinement(void)
 {
+	/* What comes after is stamped before it is known whether system calls are punished. */
+	log_clock_by_call(false);
 	log_reserve(&self.log);
 }
 
@@ -413,6 +414,7 @@ extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
 	__attribute__((weak));
 extern __typeof__(pthread_atfork) pthread_atfork __attribute__((weak));
 extern void *__dso_handle __attribute__((visibility("hidden")));
+void *__dso_handle = &__dso_handle; /* the library is linked without start files, which write at exit */
 
 static void hear_of_forks(void)
 {
@@ -436,7 +438,7 @@ static const char *own_file(void)
 /* Where our own file is, and how LD_PRELOAD names it. */
 static void find_ourselves(void)
 {
-	struct text library = TEXT_IN(self.library), preload = TEXT_IN(self.preload);
+	struct text preload = TEXT_IN(self.preload);
 	const char *entry, *file = own_file();
 	size_t len;
 
@@ -444,9 +446,8 @@ static void find_ourselves(void)
 		return;
 	entry = environ_own_entry(environ_get(environ, "LD_PRELOAD"), &len);
 	text_add_bytes(&preload, entry != NULL ? entry : file, entry != NULL ? len : strlen(file));
-	text_add(&library, file);
-	if (library.full || preload.full)
-		self.library[0] = '\0';
+	if (!preload.full && strlen(file) < LOG_PATH_MAX)
+		self.library = file;
 }
 
 __attribute__((constructor)) static void process_start(void)

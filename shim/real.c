@@ -6,10 +6,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "common/unshared.h"
 #include "common/sys.h"
 #include "objects.h"
 
-struct real real;
+HOT struct real real = { 0 };
 
 static long absent(void)
 {
@@ -53,8 +54,8 @@ static void *plain(const char *symbol)
 	return (void *)absent;
 }
 
-static struct objects behind;
-static _Atomic bool is_started;
+HOT static struct objects behind = { 0 };
+HOT static _Atomic bool is_started = false;
 
 /* Where the tables of all behind us cannot be read: at once, as dlsym(3) is not to be called just anywhere.
  * It calls malloc only for a symbol that is missing; if malloc then calls a wrapper again, that finds what
@@ -95,4 +96,18 @@ void *real_find(void **slot, const char *symbol)
 		next = plain(symbol);
 	__atomic_store_n(slot, next, __ATOMIC_RELEASE);
 	return next;
+}
+
+void real_for_children(void)
+{
+	if (real._exit != NULL)
+		return;
+	REAL(close);
+	REAL(dup2);
+	REAL(fcntl);
+	REAL(execve);
+	REAL(execv);
+	REAL(execvp);
+	REAL(execvpe);
+	REAL(_exit);
 }

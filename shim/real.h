@@ -48,6 +48,9 @@ void real_start(void);
 /* Looks one up, at its first call: in any thread, in a signal handler, in a vfork child. */
 void *real_find(void **slot, const char *symbol);
 
+/* Looks up, once, what children call first: for each of them it would be as dear as for the first. */
+void real_for_children(void);
+
 /* A symbol that this libc lacks answers -1 with ENOSYS, unless the kernel can be asked. */
 #define REAL(symbol)                                                                  \
 	(__builtin_expect(real.symbol == NULL, 0)                                     \

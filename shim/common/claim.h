@@ -42,7 +42,10 @@ int place_claim(struct log_place *place, const struct claimant *who, unsigned pa
 /* In a forked child: closes what claims in flight of the parent's other threads left open here. */
 void place_close_fds(const struct log_place *place);
 
-/* CLOCK_MONOTONIC in ns, by the vDSO. */
+/* CLOCK_MONOTONIC in ns, by the vDSO, which needs no system call. */
 uint64_t log_stamp(void);
+
+/* Whether system calls may be made for it, as long as that is cheaper: at first. */
+void log_clock_by_call(bool may);
 
 #endif

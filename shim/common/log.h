@@ -3,7 +3,8 @@
 #define PORTSHIM_LOG_H
 
 /*
- * The writing half of the arena: which chunk a record goes to, and what comes after it.
+ * The writing half of the arena: which chunk a record goes to, and what comes after it.  A process has one
+ * log; its part that a child does not take over is in `unshared`.
  *
  * Invariants.  A chunk belongs to the process that claimed it and to the children it forks, until
  * they claim their own.  Mapped chunks are never unmapped: a signal handler or another thread may be
@@ -20,23 +21,20 @@
 #include <sys/types.h>
 
 #include "claim.h"
+#include "unshared.h"
 
 /* What appending came to. */
 enum log_result { LOG_OK, LOG_DROPPED, LOG_RECOVERED };
 
 struct log {
 	_Atomic uint32_t place;
-	_Atomic uint64_t process;
-	_Atomic uint64_t start; /* of this process; 0: not asked for yet */
-
+	_Atomic uint64_t claimant; /* whose first chunk it is: this process, or one that it was forked from */
 	_Atomic chunk_ref main;
 	_Atomic chunk_ref ring;	   /* the main chunk while that is the first one */
 	_Atomic chunk_ref spare;   /* for the main lane: the reserve, or what lost a race */
 	_Atomic chunk_ref retired; /* the last one that was full */
 	_Atomic uint32_t pages;	   /* size of the next main chunk */
 
-	_Atomic int32_t
-		borrowed; /* n > 0: a forked child that may put n - 1 more records in its parent's chunk */
 	_Atomic int32_t claiming; /* claims in flight: a child forked now holds their fd */
 
 	_Atomic uint64_t lost;	   /* records dropped since the last one written */
