@@ -171,6 +171,14 @@ long hook_syscall(long nr, ...)
 	case SYS_exit_group:
 		hook__exit((int)a[0]);
 		__builtin_unreachable();
+#ifdef SYS_fork
+	case SYS_fork:
+#endif
+	case SYS_clone:
+	case SYS_clone3:
+		if (process_enter())
+			process_before_unseen_fork();
+		return pass_on(nr, a);
 	default:
 		return pass_on(nr, a);
 	}

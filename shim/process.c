@@ -285,7 +285,16 @@ void process_in_child(uint32_t flags)
 		track_stock(PS_STOCK_CONTENDED, exact);
 }
 
-/* Its parent is the process that began with this thread, or the one that claimed the chunk. */
+void process_before_unseen_fork(void)
+{
+	uint64_t id = atomic_load_explicit(&unshared.process, memory_order_relaxed);
+
+	if (atomic_load_explicit(&self.log.claimant, memory_order_relaxed) != id)
+		atomic_store_explicit(&self.log.claimant, id, memory_order_relaxed);
+}
+
+/* Its parent is the process that began with this thread, or else who claimed the chunk: of a process that
+ * still writes to its parent's, a fork by a machine instruction in another thread has the wrong parent. */
 static uint64_t unseen_parent(void)
 {
 	if (thread.vfork_child != 0)

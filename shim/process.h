@@ -65,6 +65,10 @@ static inline uint64_t process_id(void)
 }
 
 void process_unseen_fork(void);
+
+/* A fork by number is about to be: its child must know whose it is. */
+void process_before_unseen_fork(void);
+
 bool process_attach_ambient(void);
 
 /* Every wrapper's first question: is anything recorded?  Notices a fork that no hook saw. */
