@@ -3,8 +3,8 @@
 
 #include <sys/mman.h>
 
-#include "common/unshared.h"
 #include "common/sys.h"
+#include "common/unshared.h"
 
 #define SEGMENT_BITS 10
 #define SEGMENT_FDS (1u << SEGMENT_BITS)

@@ -27,6 +27,7 @@
 /* What the exec of one image needs; in the caller's frame. */
 struct exec_call {
 	bool recorded;
+	uint64_t page; /* set aside for the new image */
 	char *const *envp;
 	struct environ_strings strings;
 };
@@ -49,6 +50,12 @@ static void tell_closing(uint64_t process)
 static uint32_t own_pid(void)
 {
 	return atomic_load_explicit(&self.quiet, memory_order_relaxed) ? 0 : (uint32_t)sys_getpid();
+}
+
+/* For an image that will report. */
+static uint64_t promise(const struct program *program)
+{
+	return program->seen == PS_SEEN ? log_promise(&self.log) : 0;
 }
 
 /* process: whose image it will be; our own, or a posix_spawn child. */
@@ -81,6 +88,7 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 	struct environ_identity id;
 
 	x->envp = envp;
+	x->page = 0;
 	x->recorded = false;
 	if (room == 0 || !see_string(path))
 		return;
@@ -99,7 +107,9 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 	/* Ordinals go on over exec, or two children would have one id. */
 	id = (struct environ_identity){ .process = process_id(),
 					.pid = own_pid(),
-					.forks = atomic_load_explicit(&unshared.forks, memory_order_relaxed) };
+					.forks =
+						atomic_load_explicit(&unshared.forks, memory_order_relaxed) };
+	x->page = id.page = promise(&program);
 	if (thread.vfork_child == 0)
 		id.start = atomic_load_explicit(&unshared.start, memory_order_relaxed);
 	x->envp = environ_complete(envp, program.preload, &id, out, &x->strings);
@@ -107,8 +117,10 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 
 static int came_back(const struct exec_call *x, int ret)
 {
-	if (x->recorded)
-		emit_exec_failed(errno);
+	if (!x->recorded)
+		return ret;
+	emit_exec_failed(errno);
+	log_promise_back(&self.log, x->page);
 	return ret;
 }
 
@@ -256,10 +268,13 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 	program = announce(ticket.child, AT_FDCWD, path, 0);
 	/* A program that will not report leaves it to whom it starts: he must not take it for his own. */
 	id = (struct environ_identity){ .process = ticket.child,
-					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0 };
+					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0,
+					.page = promise(&program) };
 	ret = call(&child, file, actions, attr, argv,
 		   environ_complete(envp, program.preload, &id, out, &strings));
 	process_after_fork(&ticket, child, ret);
+	if (ret != 0)
+		log_promise_back(&self.log, id.page);
 	if (ret == 0 && pid != NULL)
 		*pid = child;
 	return ret;

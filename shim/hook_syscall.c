@@ -48,6 +48,22 @@ static long confine(long nr, const long a[static 6])
 	return ret;
 }
 
+/* In a handler that has interrupted fork(3) too: its ticket is not this child's. */
+static long fork_by_number(long nr, const long a[static 6])
+{
+	struct fork_ticket outer = thread.ticket;
+	long ret;
+
+	if (thread.vfork_child != 0 || !process_enter())
+		return pass_on(nr, a);
+	process_before_unseen_fork();
+	thread.ticket.child = 0;
+	ret = pass_on(nr, a);
+	if (ret != 0)
+		thread.ticket = outer;
+	return ret;
+}
+
 /* Cancellation points by name; syscall(2) is none. */
 static long uncancelled(long nr, const long a[static 6])
 {
@@ -176,9 +192,7 @@ long hook_syscall(long nr, ...)
 #endif
 	case SYS_clone:
 	case SYS_clone3:
-		if (process_enter())
-			process_before_unseen_fork();
-		return pass_on(nr, a);
+		return fork_by_number(nr, a);
 	default:
 		return pass_on(nr, a);
 	}

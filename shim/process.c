@@ -41,10 +41,9 @@ static uint64_t mix(uint64_t a, uint64_t b)
 }
 
 /* The arena of the present uid; made where this process may and nobody has yet. */
-static int open_log(uint64_t id)
+static int open_log(uint64_t id, uid_t uid)
 {
 	char path[LOG_PATH_MAX];
-	uid_t uid = (uid_t)sys0(SYS_geteuid);
 	struct session_info info;
 	int ret = session_arena_path(self.session, uid, path, sizeof(path));
 
@@ -57,11 +56,11 @@ static int open_log(uint64_t id)
 }
 
 /* Before this an event found nobody to record it; from here on the table is right. */
-static void begin(uint64_t parent, uint32_t flags, bool session_start)
+static void begin(const struct image *image, uint64_t parent, uint32_t flags, bool session_start)
 {
 	unshared_watch();
 	atomic_store_explicit(&self.state, ATTACHED, memory_order_release);
-	emit_start(parent, flags, session_start);
+	emit_start(image, parent, flags, session_start);
 	track_stock(PS_STOCK_START, false);
 	our_rules_load();
 }
@@ -106,19 +105,21 @@ static void use_up(const char *value)
 }
 
 /* Which process this image is, by what the exec wrapper left in the environment. */
-static uint64_t identify(const char *value, uint64_t *parent, uint32_t *flags)
+static uint64_t identify(const char *value, struct image *image, uint64_t *parent, uint32_t *flags)
 {
 	uint32_t pid = (uint32_t)sys_getpid();
-	uint64_t start = log_own_start(), id;
+	uint64_t start = log_own_start(image->command), id;
 	struct environ_identity left;
 	bool sandboxed;
 
 	*parent = 0;
 	*flags = 0;
 	atomic_store(&unshared.start, start);
+	atomic_store(&unshared.pid, pid);
 	log_clock_by_call(true);
 	if (value == NULL || !environ_identity(value, &left, &sandboxed))
 		return mix(mix(log_stamp(), pid), start);
+	self.log.promised_us = left.page;
 	if (left.pid == pid && (left.start == 0 || left.start == start)) {
 		*flags = PS_F_EXECED;
 		/* Another thread may have forked once more before the exec ended it: a new block. */
@@ -159,9 +160,11 @@ static bool is_confined(const char *process)
 	return p == NULL || p[10] != '0';
 }
 
-static void attach_session(const char *session, const char *process)
+/* By the constructor. */
+static void attach_session(const char *session, const char *process, char *const *argv)
 {
 	struct text t = TEXT_IN(self.session);
+	struct image image = { .argv = argv };
 	uint64_t parent;
 	uint32_t flags;
 	uint64_t id;
@@ -171,12 +174,15 @@ static void attach_session(const char *session, const char *process)
 		atomic_store(&self.state, REFUSED);
 		return;
 	}
-	id = identify(process, &parent, &flags);
-	if (open_log(id) < 0) {
+	id = identify(process, &image, &parent, &flags);
+	self.log.alone = track_single_threaded();
+	if (open_log(id, (uid_t)getauxval(AT_EUID)) < 0) {
 		atomic_store(&self.state, REFUSED);
 		return;
 	}
-	begin(parent, flags, process == NULL);
+	self.log.alone = false;
+	self.log.promised_us = 0;
+	begin(&image, parent, flags, process == NULL);
 	mask_read(environ_get(environ, PS_ENV_MASKS));
 }
 
@@ -184,14 +190,16 @@ static bool attach_ambient_now(void)
 {
 	char root[SESSION_PATH_MAX];
 	uid_t uid = (uid_t)sys0(SYS_geteuid);
+	struct image image = { .argv = NULL };
 	uint64_t parent;
 	uint32_t flags;
 
 	if (session_root_make(uid, environ_get(environ, PS_ENV_ROOT), environ_get(environ, "XDG_RUNTIME_DIR"),
 			      root) < 0 ||
-	    session_ambient(root, self.session) < 0 || open_log(identify(NULL, &parent, &flags)) < 0)
+	    session_ambient(root, self.session) < 0 ||
+	    open_log(identify(NULL, &image, &parent, &flags), uid) < 0)
 		return false;
-	begin(0, 0, true);
+	begin(&image, 0, 0, true);
 	return true;
 }
 
@@ -243,6 +251,7 @@ static void become(uint64_t id)
 	atomic_store_explicit(&unshared.taking_stock, false, memory_order_relaxed);
 	atomic_store_explicit(&unshared.forks, 0, memory_order_relaxed);
 	atomic_store_explicit(&unshared.stamps, 0, memory_order_relaxed);
+	atomic_store_explicit(&unshared.pid, 0, memory_order_relaxed);
 	atomic_store_explicit(&unshared.epoch, 1, memory_order_relaxed);
 	thread.vfork_child = 0;
 	thread.born = id;
@@ -309,14 +318,18 @@ void process_unseen_fork(void)
 	struct fork_ticket none = { 0 };
 	bool exact;
 
+	/* The program's own handlers run before fork(3) comes back to its wrapper. */
+	if (thread.forking && thread.ticket.child != 0) {
+		process_in_child(0);
+		return;
+	}
 	disturbed(&none, &exact);
 	become(mix(mix(parent, pid), log_stamp()));
 	emit_born(parent, 0, PS_F_UNSEEN);
 	track_stock(PS_STOCK_UNSEEN_FORK, exact);
 }
 
-/* Forks inside libc, as in daemon(3), come by no wrapper: these handlers see them.  In a fork by the
- * wrapper the child's handler is first to run too, before the program's own handlers call us. */
+/* Forks inside libc, as in daemon(3), come by no wrapper: these handlers see them. */
 static void atfork_prepare(void)
 {
 	if (thread.forking)
@@ -326,14 +339,21 @@ static void atfork_prepare(void)
 		thread.ticket = process_before_fork(PS_F_ATFORK);
 }
 
-static void atfork_child(void)
+void process_detached_child(void)
 {
 	enum attachment attaching = ATTACHING;
 
-	/* Whichever thread was attaching is not here to finish.  A failed exchange is a page copied too. */
-	if (!thread.attaching && atomic_load_explicit(&self.state, memory_order_relaxed) == ATTACHING)
+	/* Whichever thread was attaching is not here to finish. */
+	if (!thread.attaching)
 		atomic_compare_exchange_strong(&self.state, &attaching, DETACHED);
-	process_in_child(thread.forking ? 0 : PS_F_ATFORK);
+}
+
+static void atfork_child(void)
+{
+	if (thread.forking)
+		return;
+	process_detached_child();
+	process_in_child(PS_F_ATFORK);
 }
 
 void process_before_uid(uid_t euid)
@@ -414,6 +434,8 @@ static void say_exit(int status, void *unused)
 	emit_exit(status & 0xff);
 }
 
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+
 /* glibc's alone: there is no other way to hear the status of exit(3) and of a return from main. */
 extern int on_exit(void (*handler)(int, void *), void *arg) __attribute__((weak));
 
@@ -425,8 +447,12 @@ extern __typeof__(pthread_atfork) pthread_atfork __attribute__((weak));
 extern void *__dso_handle __attribute__((visibility("hidden")));
 void *__dso_handle = &__dso_handle; /* the library is linked without start files, which write at exit */
 
-static void hear_of_forks(void)
+void process_hear_of_forks(void)
 {
+	static _Atomic bool heard;
+
+	if (atomic_exchange(&heard, true))
+		return;
 	if (__register_atfork != NULL)
 		__register_atfork(atfork_prepare, NULL, atfork_child, __dso_handle);
 	else if (pthread_atfork != NULL)
@@ -459,7 +485,8 @@ static void find_ourselves(void)
 		self.library = file;
 }
 
-__attribute__((constructor)) static void process_start(void)
+/* glibc calls constructors as it calls main(). */
+__attribute__((constructor)) static void process_start(int argc, char *argv[], char *envp[])
 {
 	const char *session;
 
@@ -471,10 +498,10 @@ __attribute__((constructor)) static void process_start(void)
 	}
 	find_ourselves();
 	our_rules_remember(environ_get(environ, PS_ENV_RULES));
-	hear_of_forks();
 	if (on_exit != NULL)
 		on_exit(say_exit, NULL);
 	session = environ_get(environ, PS_ENV_SESSION);
 	if (session != NULL)
-		attach_session(session, environ_get(environ, PS_ENV_PROCESS));
+		attach_session(session, environ_get(environ, PS_ENV_PROCESS),
+			       gnu_get_libc_version != NULL ? argv : NULL);
 }

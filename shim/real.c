@@ -6,8 +6,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "common/unshared.h"
 #include "common/sys.h"
+#include "common/unshared.h"
 #include "objects.h"
 
 HOT struct real real = { 0 };

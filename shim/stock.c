@@ -173,7 +173,8 @@ void track_stock(uint32_t why, bool exact)
 	uint64_t stamp = log_stamp();
 
 	/* Telling it may itself lose records and find room again: once is enough. */
-	if (thread.vfork_child != 0 || atomic_load(&self.quiet) || atomic_exchange(&unshared.taking_stock, true))
+	if (thread.vfork_child != 0 || atomic_load(&self.quiet) ||
+	    atomic_exchange(&unshared.taking_stock, true))
 		return;
 	emit_stock(stamp, why, take_stock(exact));
 	for (unsigned fd = 0; fd < fdtab_end(); fd++) {

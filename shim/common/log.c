@@ -15,23 +15,27 @@
 #define BACK_OFF_MAX 4096u
 #define APPEND_TRIES 1000
 
-/* proc(5): field 22, counted from behind the command's last ')', which may hold anything itself. */
-uint64_t log_own_start(void)
+/* proc(5): the command is in parentheses, may hold anything itself, and is at most 15 bytes long; the start
+ * is field 22. */
+uint64_t log_own_start(char command[static 16])
 {
-	char buf[512];
-	ssize_t n;
-	const char *p;
+	char buf[512], *first, *last;
 	uint64_t start = 0;
+	const char *p;
+	ssize_t n;
 	int fd = sys_open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 
+	command[0] = '\0';
 	if (fd < 0)
 		return 0;
 	n = sys_read(fd, buf, sizeof(buf) - 1);
 	sys_close(fd);
-	if (n <= 0)
+	buf[n > 0 ? n : 0] = '\0';
+	first = strchr(buf, '(');
+	last = strrchr(buf, ')');
+	if (first == NULL || last == NULL)
 		return 0;
-	buf[n] = '\0';
-	p = strrchr(buf, ')');
+	p = last;
 	for (int field = 2; p != NULL && field < 22; field++) {
 		p = strchr(p, ' ');
 		if (p != NULL)
@@ -39,6 +43,10 @@ uint64_t log_own_start(void)
 	}
 	if (p != NULL)
 		text_take_u64(&p, 10, &start);
+	if (last - first <= 16) {
+		memcpy(command, first + 1, (size_t)(last - first - 1));
+		command[last - first - 1] = '\0';
+	}
 	return start;
 }
 
@@ -46,7 +54,10 @@ uint64_t log_own_start(void)
 static int claim(struct log *log, struct log_place *place, unsigned pages, bool ring, chunk_ref *out)
 {
 	struct claimant who = { .process = atomic_load_explicit(&unshared.process, RELAXED),
-				.start = atomic_load_explicit(&unshared.start, RELAXED) };
+				.start = atomic_load_explicit(&unshared.start, RELAXED),
+				.pid = atomic_load_explicit(&unshared.pid, RELAXED),
+				.promised = log->promised_us,
+				.alone = log->alone };
 	int ret;
 
 	atomic_fetch_add(&log->claiming, 1);
@@ -131,6 +142,20 @@ static void cover_chunk(chunk_ref *ref)
 {
 	cover(chunk_of(*ref), chunk_pages(*ref));
 	*ref = 0;
+}
+
+uint64_t log_promise(struct log *log)
+{
+	struct log_place *place = present(log);
+	uint64_t page = atomic_exchange_explicit(&log->promise, 0, RELAXED);
+
+	return page != 0 || atomic_load_explicit(&log->frozen, RELAXED) ? page
+									: place_promise(place, CHUNK_FIRST);
+}
+
+void log_promise_back(struct log *log, uint64_t page)
+{
+	atomic_store_explicit(&log->promise, page, RELAXED);
 }
 
 void log_leave(struct log *log)

@@ -24,6 +24,7 @@ struct unshared {
 	_Atomic uint32_t stamps;  /* taken so far, up to a few */
 	_Atomic int32_t borrowed; /* n > 0: a child that may put n - 1 more records in its parent's chunk */
 	_Atomic bool taking_stock;
+	_Atomic uint32_t pid;	  /* 0: not asked for yet */
 	_Atomic uint64_t process; /* the id that its records carry */
 	_Atomic uint64_t start;	  /* field 22 of /proc/PID/stat; 0: not asked for yet */
 	_Atomic uint64_t forks;	  /* ordinal of the next child */
