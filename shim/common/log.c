@@ -115,6 +115,7 @@ int log_open(struct log *log, const char *path, uint32_t uid, uint64_t process)
 		return ret;
 	atomic_store(&log->place, 0);
 	atomic_store(&unshared.process, process);
+	atomic_store(&unshared.borrowed, 0);
 	ret = claim(log, &log->places[0], CHUNK_FIRST, false, &first);
 	if (ret < 0)
 		return ret;
