@@ -35,7 +35,8 @@ BASE_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -Iinclude -Ishim -MMD -MP
 # their helpers are glibc's alone; nothing exported but the wrappers.
 SHIM_CFLAGS := $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector \
 	-fno-semantic-interposition -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0
-SHIM_LDFLAGS := -shared -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noseparate-code -Wl,-soname,libportshim.so
+SHIM_LDFLAGS := -shared -Wl,-z,defs -Wl,-z,now -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,-Bsymbolic -nostartfiles \
+	-Wl,-T,shim/sections.ld -Wl,-soname,libportshim.so
 
 # Asked for only when something of it is compiled: `make deps` must work before they are there.
 TOOL_LIBS = $(shell pkg-config --libs smartcols json-c libmnl)
@@ -50,9 +51,9 @@ TOOL_OBJ := $(patsubst %.c,$(B)/tool-obj/%.o,$(COMMON_SRC) $(TOOL_SRC))
 
 all: $(B)/libportshim.so $(B)/portshim
 
-$(B)/libportshim.so: $(SHIM_OBJ)
+$(B)/libportshim.so: $(SHIM_OBJ) shim/sections.ld
 	$(call SAY,LD)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(SHIM_LDFLAGS) -o $@ $^ -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(SHIM_LDFLAGS) -o $@ $(SHIM_OBJ) -ldl
 
 $(B)/portshim: $(TOOL_OBJ)
 	$(call SAY,LD)

@@ -70,8 +70,23 @@ static size_t read_file(const char *path, char *out, size_t size)
 	return n > 0 ? (size_t)n : 0;
 }
 
+/* As /proc/self/cmdline has them. */
+static size_t join(char *const argv[], char *out, size_t size)
+{
+	size_t len = 0;
+
+	for (; *argv != NULL && len < size; argv++) {
+		size_t n = strlen(*argv) + 1;
+
+		n = n < size - len ? n : size - len;
+		memcpy(out + len, *argv, n);
+		len += n;
+	}
+	return len;
+}
+
 /* exe, comm and arguments, each ended by NUL; what does not fit a record is cut off. */
-static size_t describe_image(char out[static PS_TAIL_MAX], bool *cut)
+static size_t describe_image(const struct image *image, char out[static PS_TAIL_MAX], bool *cut)
 {
 	enum { EXE_MAX = PS_TAIL_MAX / 2 };
 	ssize_t n = sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", out, EXE_MAX);
@@ -79,28 +94,32 @@ static size_t describe_image(char out[static PS_TAIL_MAX], bool *cut)
 
 	out[len++] = '\0';
 	memset(out + len, 0, 16);
-	sys2(SYS_prctl, PR_GET_NAME, out + len);
+	if (image->command[0] != '\0')
+		memcpy(out + len, image->command, sizeof(image->command));
+	else
+		sys2(SYS_prctl, PR_GET_NAME, out + len);
 	len += strnlen(out + len, 15) + 1;
-	len += read_file("/proc/self/cmdline", out + len, PS_TAIL_MAX - len);
+	len += image->argv != NULL ? join(image->argv, out + len, PS_TAIL_MAX - len)
+				   : read_file("/proc/self/cmdline", out + len, PS_TAIL_MAX - len);
 	*cut = n == EXE_MAX || len == PS_TAIL_MAX;
 	return len;
 }
 
-void emit_start(uint64_t parent, uint32_t flags, bool session_start)
+void emit_start(const struct image *image, uint64_t parent, uint32_t flags, bool session_start)
 {
 	struct ps_event ev = NEW_EVENT(PS_START, -1);
-	char image[PS_TAIL_MAX];
+	char text[PS_TAIL_MAX];
 	bool cut;
-	size_t len = describe_image(image, &cut);
+	size_t len = describe_image(image, text, &cut);
 
 	ev.flags = flags | (cut ? PS_F_TRUNCATED : 0);
 	ev.start.parent = parent;
-	ev.start.start = atomic_load(&self.log.start);
-	ev.start.pid = (uint32_t)sys_getpid();
+	ev.start.start = atomic_load(&unshared.start);
+	ev.start.pid = atomic_load(&unshared.pid);
 	ev.start.ppid = (uint32_t)sys0(SYS_getppid);
-	ev.start.uid = (uint32_t)sys0(SYS_geteuid);
+	ev.start.uid = log_uid(&self.log);
 	ev.start.session_start = session_start;
-	append_tail(&ev, image, len, false);
+	append_tail(&ev, text, len, false);
 }
 
 void emit_fork(uint64_t child, uint64_t ordinal, uint32_t flags)
@@ -133,7 +152,8 @@ void emit_born(uint64_t parent, uint64_t ordinal, uint32_t flags)
 	/* In a sandbox the parent's FORKED has to do. */
 	if (!atomic_load_explicit(&self.quiet, memory_order_relaxed)) {
 		ev.born.pid = (uint32_t)sys_getpid();
-		ev.born.uid = (uint32_t)sys0(SYS_geteuid);
+		atomic_store_explicit(&unshared.pid, ev.born.pid, memory_order_relaxed);
+		ev.born.uid = log_uid(&self.log);
 	}
 	append(&ev, false);
 }

@@ -23,7 +23,13 @@ struct identity {
 	bool listening;
 };
 
-void emit_start(uint64_t parent, uint32_t flags, bool session_start);
+/* Who we are, as far as it is known without asking. */
+struct image {
+	char command[16];  /* "": not known */
+	char *const *argv; /* NULL: not known */
+};
+
+void emit_start(const struct image *image, uint64_t parent, uint32_t flags, bool session_start);
 void emit_fork(uint64_t child, uint64_t ordinal, uint32_t flags);
 void emit_forked(uint64_t child, pid_t pid, int error);
 void emit_born(uint64_t parent, uint64_t ordinal, uint32_t flags);

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "common/sys.h"
+#include "common/unshared.h"
 
 #define SEGMENT_BITS 10
 #define SEGMENT_FDS (1u << SEGMENT_BITS)
@@ -12,7 +13,7 @@ _Static_assert(SEGMENT_FDS == FDTAB_FIRST, "the first segment is one of them");
 
 struct fd_entry fdtab_first[FDTAB_FIRST];
 static _Atomic(struct fd_entry *) segments[SEGMENTS]; /* the first is fdtab_first, and not here */
-static _Atomic unsigned end;
+HOT static _Atomic unsigned end = 0;
 
 static struct fd_entry *map_segment(unsigned i)
 {

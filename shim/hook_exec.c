@@ -27,6 +27,7 @@
 /* What the exec of one image needs; in the caller's frame. */
 struct exec_call {
 	bool recorded;
+	uint64_t page; /* set aside for the new image */
 	char *const *envp;
 	struct environ_strings strings;
 };
@@ -46,20 +47,36 @@ static void tell_closing(uint64_t process)
 	}
 }
 
+/* A vfork child has its parent's memory. */
 static uint32_t own_pid(void)
 {
-	return atomic_load_explicit(&self.quiet, memory_order_relaxed) ? 0 : (uint32_t)sys_getpid();
+	uint32_t pid =
+		thread.vfork_child == 0 ? atomic_load_explicit(&unshared.pid, memory_order_relaxed) : 0;
+
+	if (pid != 0 || atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		return pid;
+	return (uint32_t)sys_getpid();
+}
+
+/* A vfork child has descriptors of its own. */
+static struct program look(int dirfd, const char *path, int flags)
+{
+	return program_look(dirfd, path, flags, self.library,
+			    thread.vfork_child != 0 || track_single_threaded());
 }
 
 /* process: whose image it will be; our own, or a posix_spawn child. */
-static struct program announce(uint64_t process, int dirfd, const char *path, int flags)
+static void announce(uint64_t process, const char *path, const struct program *program)
 {
-	struct program program = program_look(dirfd, path, flags, self.library);
-
-	emit_exec(process, path, program.seen);
-	if (program.seen != PS_SEEN && program.seen != PS_SEEN_UNKNOWN)
+	emit_exec(process, path, program->seen);
+	if (program->seen != PS_SEEN && program->seen != PS_SEEN_UNKNOWN)
 		tell_closing(process);
-	return program;
+}
+
+/* For an image that will report. */
+static uint64_t promise(const struct program *program)
+{
+	return program->seen == PS_SEEN ? log_promise(&self.log) : 0;
 }
 
 /* Pointers for a new environment; 0 where the old one is left as it is, as it cannot be read or is
@@ -68,7 +85,8 @@ static size_t room_for(char *const envp[])
 {
 	size_t n;
 
-	if (self.library[0] == '\0' || (envp != NULL && !see_readable((uintptr_t)envp)))
+	/* What libc itself goes through can be read. */
+	if (self.library == NULL || (envp != NULL && envp != environ && !see_readable((uintptr_t)envp)))
 		return 0;
 	n = environ_count(envp);
 	return n <= ENVIRON_MAX ? n + ENVIRON_ADDED : 0;
@@ -81,34 +99,43 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 	struct environ_identity id;
 
 	x->envp = envp;
+	x->page = 0;
 	x->recorded = false;
-	if (room == 0 || !see_string(path))
+	if (room == 0)
 		return;
 	x->recorded = process_enter();
-	if (!x->recorded) {
-		/* A bare process that has not joined: its children may. */
-		if (thread.vfork_child == 0 || atomic_load(&self.state) == DETACHED)
-			program = program_look(dirfd, path, flags, self.library);
-		x->envp = environ_complete(envp, program.preload, NULL, out, &x->strings);
+	/* A bare process that has not joined is looked at too: its children may. */
+	if (x->recorded ? !see_nothing() : thread.vfork_child == 0 || atomic_load(&self.state) == DETACHED)
+		program = look(dirfd, path, flags);
+	else if (!see_string(path))
+		program.fault = true;
+	if (program.fault || !x->recorded) {
+		x->recorded = false;
+		if (!program.fault)
+			x->envp = environ_complete(envp, program.preload, NULL, out, &x->strings);
 		return;
 	}
-	if (!atomic_load_explicit(&self.quiet, memory_order_relaxed))
-		program = announce(process_id(), dirfd, path, flags);
+	if (!see_nothing())
+		announce(process_id(), path, &program);
 	else
 		emit_exec(process_id(), path, PS_SEEN_UNKNOWN);
 	/* Ordinals go on over exec, or two children would have one id. */
 	id = (struct environ_identity){ .process = process_id(),
 					.pid = own_pid(),
-					.forks = atomic_load_explicit(&self.forks, memory_order_relaxed) };
+					.page = promise(&program) };
+	id.forks = atomic_load_explicit(&unshared.forks, memory_order_relaxed);
+	x->page = id.page;
 	if (thread.vfork_child == 0)
-		id.start = atomic_load_explicit(&self.log.start, memory_order_relaxed);
+		id.start = atomic_load_explicit(&unshared.start, memory_order_relaxed);
 	x->envp = environ_complete(envp, program.preload, &id, out, &x->strings);
 }
 
 static int came_back(const struct exec_call *x, int ret)
 {
-	if (x->recorded)
-		emit_exec_failed(errno);
+	if (!x->recorded)
+		return ret;
+	emit_exec_failed(errno);
+	log_promise_back(&self.log, x->page);
 	return ret;
 }
 
@@ -141,7 +168,8 @@ int hook_fexecve(int fd, char *const argv[], char *const envp[])
 
 int hook_execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	size_t room = room_for(envp);
+	/* Where it may be empty it is looked at here. */
+	size_t room = (flags & AT_EMPTY_PATH) && !see_string(path) ? 0 : room_for(envp);
 	struct exec_call x;
 
 	prepare(&x, FRAME(room), room, dirfd, path, flags, envp);
@@ -247,19 +275,25 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 	pid_t child = 0;
 	int ret;
 
-	if (room == 0 || !see_string(path) || atomic_load(&self.quiet) || !process_enter())
+	if (room == 0 || !process_enter() || see_nothing())
+		return call(pid, file, actions, attr, argv, envp);
+	program = look(AT_FDCWD, path, 0);
+	if (program.fault)
 		return call(pid, file, actions, attr, argv, envp);
 	/* What the actions copy, and where to, nobody can know. */
 	if (actions != NULL)
 		track_escape_all();
 	ticket = process_before_fork(PS_F_SPAWN);
-	program = announce(ticket.child, AT_FDCWD, path, 0);
+	announce(ticket.child, path, &program);
 	/* A program that will not report leaves it to whom it starts: he must not take it for his own. */
 	id = (struct environ_identity){ .process = ticket.child,
-					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0 };
+					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0,
+					.page = promise(&program) };
 	ret = call(&child, file, actions, attr, argv,
 		   environ_complete(envp, program.preload, &id, out, &strings));
 	process_after_fork(&ticket, child, ret);
+	if (ret != 0)
+		log_promise_back(&self.log, id.page);
 	if (ret == 0 && pid != NULL)
 		*pid = child;
 	return ret;
@@ -319,12 +353,12 @@ static void before_shell(struct shell_call *x)
 	    atomic_load(&self.quiet))
 		return;
 	x->recorded = process_enter();
-	program = program_look(AT_FDCWD, _PATH_BSHELL, 0, self.library);
+	program = look(AT_FDCWD, _PATH_BSHELL, 0);
 	if (x->recorded) {
 		x->ticket = process_before_fork(PS_F_SPAWN);
 		/* One that reports says so by its START: where none can be started, nothing is said of it. */
 		if (program.seen != PS_SEEN && program.seen != PS_SEEN_UNKNOWN)
-			announce(x->ticket.child, AT_FDCWD, _PATH_BSHELL, 0);
+			announce(x->ticket.child, _PATH_BSHELL, &program);
 		id = (struct environ_identity){ .process = x->ticket.child,
 						.parent = (uint32_t)sys_getpid() };
 	}

@@ -18,8 +18,12 @@ static pid_t fork_by(pid_t (*call)(void))
 	bool forking = thread.forking;
 	pid_t pid;
 
-	if (!process_enter())
-		return call();
+	if (!process_enter()) {
+		pid = call();
+		if (pid == 0)
+			process_detached_child();
+		return pid;
+	}
 	ticket = process_before_fork(0);
 	thread.ticket = ticket;
 	thread.forking = true;
@@ -89,6 +93,7 @@ int hook_daemon(int nochdir, int noclose)
 {
 	int ret;
 
+	process_hear_of_forks();
 	thread.ticket.child = 0;
 	ret = REAL(daemon)(nochdir, noclose);
 	if (!process_enter())
@@ -105,6 +110,7 @@ int hook_forkpty(int *master, char *name, const struct termios *termios, const s
 {
 	int pid;
 
+	process_hear_of_forks();
 	thread.ticket.child = 0;
 	pid = REAL(forkpty)(master, name, termios, size);
 	if (!process_enter())

@@ -48,6 +48,22 @@ static long confine(long nr, const long a[static 6])
 	return ret;
 }
 
+/* In a handler that has interrupted fork(3) too: its ticket is not this child's. */
+static long fork_by_number(long nr, const long a[static 6])
+{
+	struct fork_ticket outer = thread.ticket;
+	long ret;
+
+	if (thread.vfork_child != 0 || !process_enter())
+		return pass_on(nr, a);
+	process_before_unseen_fork();
+	thread.ticket.child = 0;
+	ret = pass_on(nr, a);
+	if (ret != 0)
+		thread.ticket = outer;
+	return ret;
+}
+
 /* Cancellation points by name; syscall(2) is none. */
 static long uncancelled(long nr, const long a[static 6])
 {
@@ -171,6 +187,12 @@ long hook_syscall(long nr, ...)
 	case SYS_exit_group:
 		hook__exit((int)a[0]);
 		__builtin_unreachable();
+#ifdef SYS_fork
+	case SYS_fork:
+#endif
+	case SYS_clone:
+	case SYS_clone3:
+		return fork_by_number(nr, a);
 	default:
 		return pass_on(nr, a);
 	}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/unshared.h"
 #include "fdtab.h"
 #include "track.h"
 
@@ -26,7 +27,7 @@ struct mask {
 };
 
 static struct mask table[SETS][WAYS];
-_Atomic bool mask_used;
+HOT _Atomic bool mask_used = false;
 
 static uint64_t key_of(uint64_t cookie, uint64_t what)
 {

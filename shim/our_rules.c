@@ -9,6 +9,7 @@
 #include "common/session.h"
 #include "common/sys.h"
 #include "common/text.h"
+#include "common/unshared.h"
 #include "emit.h"
 #include "portshim/env.h"
 #include "process.h"
@@ -16,7 +17,7 @@
 #define EXE_MAX 4096u
 #define ARGV_MAX 16384u
 
-struct our_rules our_rules;
+HOT struct our_rules our_rules = { 0 };
 
 static char *map(size_t size)
 {
@@ -120,7 +121,7 @@ static int read_file(const struct sys_file *f, uid_t uid, char **text, size_t *l
 static bool load_session(void)
 {
 	char path[LOG_PATH_MAX];
-	uid_t uid = (uid_t)sys0(SYS_geteuid);
+	uid_t uid = log_uid(&self.log);
 	struct sys_file f;
 	char *text = NULL;
 	size_t len = 0;

@@ -17,7 +17,7 @@
  */
 static uint32_t alone_mark(void)
 {
-	uint64_t forks = atomic_load_explicit(&self.forks, memory_order_relaxed);
+	uint64_t forks = atomic_load_explicit(&unshared.forks, memory_order_relaxed);
 
 	return (uint32_t)((process_id() ^ forks * 0x9e3779b97f4a7c15u) >> 16) | 1;
 }

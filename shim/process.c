@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "emit.h"
 #include "environ.h"
 #include "mask.h"
+#include "objects.h"
 #include "our_rules.h"
 #include "path.h"
 #include "portshim/env.h"
@@ -24,14 +24,10 @@
 #include "see.h"
 #include "track.h"
 
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
-
 #define ATTACH_WAITS 1000
 #define ID_MASK (((uint64_t)1 << 53) - 1) /* an id is exact as a JSON number */
 
-struct self self;
+HOT struct self self = { 0 };
 _Thread_local struct thread thread;
 
 /* Two numbers to one id; the same two to the same.  Not 0 and not VFORK_UNRECORDED. */
@@ -45,30 +41,10 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return z > VFORK_UNRECORDED ? z : z + 2;
 }
 
-/* A page that the kernel zeroes in every forked child, whatever road the fork took. */
-static bool watch_epoch(void)
-{
-	static _Atomic uint32_t none = 1;
-	long size = (long)getauxval(AT_PAGESZ);
-	long p = sys6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	atomic_store(&self.epoch, &none);
-	if (p < 0 && p > -4096)
-		return false;
-	if (sys3(SYS_madvise, p, size, MADV_WIPEONFORK) < 0) {
-		sys2(SYS_munmap, p, size);
-		return false;
-	}
-	atomic_store((_Atomic uint32_t *)p, 1);
-	atomic_store(&self.epoch, (_Atomic uint32_t *)p);
-	return true;
-}
-
 /* The arena of the present uid; made where this process may and nobody has yet. */
-static int open_log(uint64_t id)
+static int open_log(uint64_t id, uid_t uid)
 {
 	char path[LOG_PATH_MAX];
-	uid_t uid = (uid_t)sys0(SYS_geteuid);
 	struct session_info info;
 	int ret = session_arena_path(self.session, uid, path, sizeof(path));
 
@@ -81,11 +57,11 @@ static int open_log(uint64_t id)
 }
 
 /* Before this an event found nobody to record it; from here on the table is right. */
-static void begin(uint64_t parent, uint32_t flags, bool session_start)
+static void begin(const struct image *image, uint64_t parent, uint32_t flags, bool session_start)
 {
-	watch_epoch();
+	unshared_watch();
 	atomic_store_explicit(&self.state, ATTACHED, memory_order_release);
-	emit_start(parent, flags, session_start);
+	emit_start(image, parent, flags, session_start);
 	track_stock(PS_STOCK_START, false);
 	our_rules_load();
 }
@@ -130,22 +106,25 @@ static void use_up(const char *value)
 }
 
 /* Which process this image is, by what the exec wrapper left in the environment. */
-static uint64_t identify(const char *value, uint64_t *parent, uint32_t *flags)
+static uint64_t identify(const char *value, struct image *image, uint64_t *parent, uint32_t *flags)
 {
 	uint32_t pid = (uint32_t)sys_getpid();
-	uint64_t start = log_own_start(), id;
+	uint64_t start = log_own_start(image->command), id;
 	struct environ_identity left;
 	bool sandboxed;
 
 	*parent = 0;
 	*flags = 0;
-	atomic_store(&self.log.start, start);
+	atomic_store(&unshared.start, start);
+	atomic_store(&unshared.pid, pid);
+	log_clock_by_call(true);
 	if (value == NULL || !environ_identity(value, &left, &sandboxed))
 		return mix(mix(log_stamp(), pid), start);
+	self.log.promised_us = left.page;
 	if (left.pid == pid && (left.start == 0 || left.start == start)) {
 		*flags = PS_F_EXECED;
 		/* Another thread may have forked once more before the exec ended it: a new block. */
-		atomic_store(&self.forks, ((left.forks >> 32) + 1) << 32);
+		atomic_store(&unshared.forks, ((left.forks >> 32) + 1) << 32);
 		return left.process;
 	}
 	if (left.pid == 0 && left.parent != 0 && spawned_by(left.parent)) {
@@ -182,9 +161,11 @@ static bool is_confined(const char *process)
 	return p == NULL || p[10] != '0';
 }
 
-static void attach_session(const char *session, const char *process)
+/* By the constructor. */
+static void attach_session(const char *session, const char *process, char *const *argv)
 {
 	struct text t = TEXT_IN(self.session);
+	struct image image = { .argv = argv };
 	uint64_t parent;
 	uint32_t flags;
 	uint64_t id;
@@ -194,12 +175,15 @@ static void attach_session(const char *session, const char *process)
 		atomic_store(&self.state, REFUSED);
 		return;
 	}
-	id = identify(process, &parent, &flags);
-	if (open_log(id) < 0) {
+	id = identify(process, &image, &parent, &flags);
+	self.log.alone = track_single_threaded();
+	if (open_log(id, (uid_t)getauxval(AT_EUID)) < 0) {
 		atomic_store(&self.state, REFUSED);
 		return;
 	}
-	begin(parent, flags, process == NULL);
+	self.log.alone = false;
+	self.log.promised_us = 0;
+	begin(&image, parent, flags, process == NULL);
 	mask_read(environ_get(environ, PS_ENV_MASKS));
 }
 
@@ -207,14 +191,16 @@ static bool attach_ambient_now(void)
 {
 	char root[SESSION_PATH_MAX];
 	uid_t uid = (uid_t)sys0(SYS_geteuid);
+	struct image image = { .argv = NULL };
 	uint64_t parent;
 	uint32_t flags;
 
 	if (session_root_make(uid, environ_get(environ, PS_ENV_ROOT), environ_get(environ, "XDG_RUNTIME_DIR"),
 			      root) < 0 ||
-	    session_ambient(root, self.session) < 0 || open_log(identify(NULL, &parent, &flags)) < 0)
+	    session_ambient(root, self.session) < 0 ||
+	    open_log(identify(NULL, &image, &parent, &flags), uid) < 0)
 		return false;
-	begin(0, 0, true);
+	begin(&image, 0, 0, true);
 	return true;
 }
 
@@ -226,7 +212,7 @@ bool process_attach_ambient(void)
 {
 	enum attachment detached = DETACHED;
 
-	if (thread.attaching || thread.vfork_child != 0 || self.library[0] == '\0')
+	if (thread.attaching || thread.vfork_child != 0 || self.library == NULL)
 		return false;
 	if (atomic_compare_exchange_strong(&self.state, &detached, ATTACHING)) {
 		thread.attaching = true;
@@ -242,10 +228,12 @@ bool process_attach_ambient(void)
 
 struct fork_ticket process_before_fork(uint32_t flags)
 {
-	struct fork_ticket ticket = { .ordinal = atomic_fetch_add_explicit(&self.forks, 1,
+	struct fork_ticket ticket = { .ordinal = atomic_fetch_add_explicit(&unshared.forks, 1,
 									   memory_order_relaxed) };
 
-	ticket.child = mix(process_id(), ticket.ordinal);
+	ticket.parent = process_id();
+	ticket.child = mix(ticket.parent, ticket.ordinal);
+	real_for_children();
 	/* In this order: what ends between the two is seen by the child as a change. */
 	ticket.closers = track_read(&self.closers);
 	ticket.changes = track_read(&self.changes);
@@ -260,18 +248,31 @@ void process_after_fork(const struct fork_ticket *ticket, pid_t pid, int error)
 
 static void become(uint64_t id)
 {
-	atomic_store(atomic_load(&self.epoch), 1);
-	atomic_store(&self.forks, 0);
-	track_forked();
+	/* Zeros already, unless the kernel cannot wipe. */
+	atomic_store_explicit(&unshared.taking_stock, false, memory_order_relaxed);
+	atomic_store_explicit(&unshared.forks, 0, memory_order_relaxed);
+	atomic_store_explicit(&unshared.stamps, 0, memory_order_relaxed);
+	atomic_store_explicit(&unshared.pid, 0, memory_order_relaxed);
+	atomic_store_explicit(&unshared.epoch, 1, memory_order_relaxed);
 	thread.vfork_child = 0;
+	thread.born = id;
 	log_forked(&self.log, id);
 }
 
-/* Only the forking thread is here; what the others were in the middle of will never end.  Left alone
- * where there was nothing, which spares the child a page. */
+/* Only the forking thread is here: what the others were in the middle of will never end. */
+static uint64_t take_over(_Atomic uint64_t *counter)
+{
+	uint64_t n = track_read(counter);
+
+	/* A write is a page copied. */
+	if (IN_FLIGHT(n) != 0)
+		atomic_store(counter, 0);
+	return n;
+}
+
 static bool disturbed(const struct fork_ticket *ticket, bool *exact)
 {
-	uint64_t closers = atomic_exchange(&self.closers, 0), changes = atomic_exchange(&self.changes, 0);
+	uint64_t closers = take_over(&self.closers), changes = take_over(&self.changes);
 
 	/* Nothing was being closed or replaced: what the table has is so. */
 	*exact = IN_FLIGHT(closers) == 0;
@@ -282,7 +283,6 @@ static bool disturbed(const struct fork_ticket *ticket, bool *exact)
 void process_in_child(uint32_t flags)
 {
 	struct fork_ticket ticket = thread.ticket;
-	uint64_t parent = process_id();
 	bool contended, exact;
 
 	if (ticket.child == 0)
@@ -290,25 +290,47 @@ void process_in_child(uint32_t flags)
 	thread.ticket.child = 0;
 	contended = disturbed(&ticket, &exact) || thread.vfork_child != 0;
 	become(ticket.child);
-	emit_born(parent, ticket.ordinal, flags);
+	emit_born(ticket.parent, ticket.ordinal, flags);
 	if (contended)
 		track_stock(PS_STOCK_CONTENDED, exact);
 }
 
+void process_before_unseen_fork(void)
+{
+	uint64_t id = atomic_load_explicit(&unshared.process, memory_order_relaxed);
+
+	if (atomic_load_explicit(&self.log.claimant, memory_order_relaxed) != id)
+		atomic_store_explicit(&self.log.claimant, id, memory_order_relaxed);
+}
+
+/* Its parent is the process that began with this thread, or else who claimed the chunk: of a process that
+ * still writes to its parent's, a fork by a machine instruction in another thread has the wrong parent. */
+static uint64_t unseen_parent(void)
+{
+	if (thread.vfork_child != 0)
+		return thread.vfork_child;
+	return thread.born != 0 ? thread.born
+				: atomic_load_explicit(&self.log.claimant, memory_order_relaxed);
+}
+
 void process_unseen_fork(void)
 {
-	uint64_t parent = process_id(), pid = (uint64_t)sys_getpid();
+	uint64_t parent = unseen_parent(), pid = (uint64_t)sys_getpid();
 	struct fork_ticket none = { 0 };
 	bool exact;
 
+	/* The program's own handlers run before fork(3) comes back to its wrapper. */
+	if (thread.forking && thread.ticket.child != 0) {
+		process_in_child(0);
+		return;
+	}
 	disturbed(&none, &exact);
 	become(mix(mix(parent, pid), log_stamp()));
 	emit_born(parent, 0, PS_F_UNSEEN);
 	track_stock(PS_STOCK_UNSEEN_FORK, exact);
 }
 
-/* Forks inside libc, as in daemon(3), come by no wrapper: these handlers see them.  In a fork by the
- * wrapper the child's handler is first to run too, before the program's own handlers call us. */
+/* Forks inside libc, as in daemon(3), come by no wrapper: these handlers see them. */
 static void atfork_prepare(void)
 {
 	if (thread.forking)
@@ -318,14 +340,21 @@ static void atfork_prepare(void)
 		thread.ticket = process_before_fork(PS_F_ATFORK);
 }
 
-static void atfork_child(void)
+void process_detached_child(void)
 {
 	enum attachment attaching = ATTACHING;
 
 	/* Whichever thread was attaching is not here to finish. */
 	if (!thread.attaching)
 		atomic_compare_exchange_strong(&self.state, &attaching, DETACHED);
-	process_in_child(thread.forking ? 0 : PS_F_ATFORK);
+}
+
+static void atfork_child(void)
+{
+	if (thread.forking)
+		return;
+	process_detached_child();
+	process_in_child(PS_F_ATFORK);
 }
 
 void process_before_uid(uid_t euid)
@@ -374,6 +403,8 @@ void process_after_uid(uid_t before, bool changed)
 
 void process_before_confinement(void)
 {
+	/* What comes after is stamped before it is known whether system calls are punished. */
+	log_clock_by_call(false);
 	log_reserve(&self.log);
 }
 
@@ -404,6 +435,8 @@ static void say_exit(int status, void *unused)
 	emit_exit(status & 0xff);
 }
 
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+
 /* glibc's alone: there is no other way to hear the status of exit(3) and of a return from main. */
 extern int on_exit(void (*handler)(int, void *), void *arg) __attribute__((weak));
 
@@ -413,38 +446,52 @@ extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
 	__attribute__((weak));
 extern __typeof__(pthread_atfork) pthread_atfork __attribute__((weak));
 extern void *__dso_handle __attribute__((visibility("hidden")));
+void *__dso_handle = &__dso_handle; /* the library is linked without start files, which write at exit */
 
-static void hear_of_forks(void)
+void process_hear_of_forks(void)
 {
+	static _Atomic bool heard;
+
+	if (atomic_exchange(&heard, true))
+		return;
 	if (__register_atfork != NULL)
 		__register_atfork(atfork_prepare, NULL, atfork_child, __dso_handle);
 	else if (pthread_atfork != NULL)
 		pthread_atfork(atfork_prepare, NULL, atfork_child);
 }
 
+/* dladdr(3) would go through all our symbols for it. */
+static const char *own_file(void)
+{
+	const struct link_map *map = objects_own();
+	Dl_info info;
+
+	if (map != NULL)
+		return map->l_name;
+	return dladdr(&self, &info) != 0 ? info.dli_fname : NULL;
+}
+
 /* Where our own file is, and how LD_PRELOAD names it. */
 static void find_ourselves(void)
 {
-	struct text library = TEXT_IN(self.library), preload = TEXT_IN(self.preload);
-	const char *entry;
+	struct text preload = TEXT_IN(self.preload);
+	const char *entry, *file = own_file();
 	size_t len;
-	Dl_info info;
 
-	if (dladdr(&self, &info) == 0 || info.dli_fname == NULL || info.dli_fname[0] != '/')
+	if (file == NULL || file[0] != '/')
 		return;
 	entry = environ_own_entry(environ_get(environ, "LD_PRELOAD"), &len);
-	text_add_bytes(&preload, entry != NULL ? entry : info.dli_fname,
-		       entry != NULL ? len : strlen(info.dli_fname));
-	text_add(&library, info.dli_fname);
-	if (library.full || preload.full)
-		self.library[0] = '\0';
+	text_add_bytes(&preload, entry != NULL ? entry : file, entry != NULL ? len : strlen(file));
+	if (!preload.full && strlen(file) < LOG_PATH_MAX)
+		self.library = file;
 }
 
-__attribute__((constructor)) static void process_start(void)
+/* glibc calls constructors as it calls main(). */
+__attribute__((constructor)) static void process_start(int argc, char *argv[], char *envp[])
 {
 	const char *session;
 
-	real_find();
+	real_start();
 	/* ld.so(8): with privileges to gain, the environment is somebody else's. */
 	if (getauxval(AT_SECURE) != 0) {
 		atomic_store(&self.state, REFUSED);
@@ -453,10 +500,10 @@ __attribute__((constructor)) static void process_start(void)
 	find_ourselves();
 	see_remember_stack(environ);
 	our_rules_remember(environ_get(environ, PS_ENV_RULES));
-	hear_of_forks();
 	if (on_exit != NULL)
 		on_exit(say_exit, NULL);
 	session = environ_get(environ, PS_ENV_SESSION);
 	if (session != NULL)
-		attach_session(session, environ_get(environ, PS_ENV_PROCESS));
+		attach_session(session, environ_get(environ, PS_ENV_PROCESS),
+			       gnu_get_libc_version != NULL ? argv : NULL);
 }

@@ -23,14 +23,11 @@ enum attachment {
 	REFUSED, /* no session can be had: every wrapper only passes through */
 };
 
-/* What changes stands together, at the start and in one page: after a fork each page that is written
- * is a fault in the child and another in the parent. */
+/* What changes from fork to fork is in `unshared`: a page of this that is written after a fork is a fault in
+ * the child and another in the parent. */
 struct self {
 	_Atomic enum attachment state;
 	_Atomic bool quiet; /* a sandbox may punish system calls: make none */
-	_Atomic bool taking_stock;
-	_Atomic(_Atomic uint32_t *) epoch; /* zeroed by the kernel in a forked child (MADV_WIPEONFORK) */
-	_Atomic uint64_t forks;		   /* ordinal of the next child */
 
 	/* In the low half how many calls are in flight, in the high half how many have ended: those that
 	 * close or replace a descriptor, and all others that change what descriptors there are. */
@@ -39,20 +36,22 @@ struct self {
 	struct log log; /* what changes of it is at its start too */
 
 	char session[SESSION_PATH_MAX]; /* "" until attached */
-	char library[LOG_PATH_MAX];	/* our own file, absolute */
+	const char *library;		/* our own file, absolute, or NULL; the dynamic linker's string */
 	char preload[LOG_PATH_MAX];	/* our entry as LD_PRELOAD names it */
-} __attribute__((aligned(512)));
+};
 extern struct self self;
 
 #define VFORK_UNRECORDED 1u
 
 /* What a thread is in the middle of. */
 struct thread {
+	uint64_t born;	      /* the process that began with this thread, a fork of another; 0: none */
 	uint64_t vfork_child; /* it is this vfork child, on its parent's memory; or VFORK_UNRECORDED */
 	bool forking;	      /* in a wrapper of fork: the atfork handlers have nothing to do */
 	bool attaching;
 	struct fork_ticket {
-		uint64_t child, ordinal;   /* child 0: none */
+		uint64_t child, ordinal; /* child 0: none */
+		uint64_t parent;
 		uint64_t closers, changes; /* as of just before FORK was stamped */
 	} ticket;			   /* of the fork under way */
 };
@@ -62,10 +61,14 @@ extern _Thread_local struct thread thread;
 static inline uint64_t process_id(void)
 {
 	return thread.vfork_child != 0 ? thread.vfork_child
-				       : atomic_load_explicit(&self.log.process, memory_order_relaxed);
+				       : atomic_load_explicit(&unshared.process, memory_order_relaxed);
 }
 
 void process_unseen_fork(void);
+
+/* A fork by number is about to be: its child must know whose it is. */
+void process_before_unseen_fork(void);
+
 bool process_attach_ambient(void);
 
 /* Every wrapper's first question: is anything recorded?  Notices a fork that no hook saw. */
@@ -73,9 +76,7 @@ static inline bool process_enter(void)
 {
 	if (__builtin_expect(atomic_load_explicit(&self.state, memory_order_acquire) != ATTACHED, 0))
 		return false;
-	if (__builtin_expect(atomic_load_explicit(atomic_load_explicit(&self.epoch, memory_order_relaxed),
-						  memory_order_relaxed) == 0,
-			     0))
+	if (__builtin_expect(atomic_load_explicit(&unshared.epoch, memory_order_relaxed) == 0, 0))
 		process_unseen_fork();
 	return true;
 }
@@ -93,6 +94,13 @@ void process_after_fork(const struct fork_ticket *ticket, pid_t pid, int error);
 
 /* In the child: it becomes the one of thread.ticket.  The second of two calls does nothing. */
 void process_in_child(uint32_t flags);
+
+/* In the child of a process that records nothing. */
+void process_detached_child(void);
+
+/* Before a call that forks inside libc.  Not at the start: to register handlers is two pages of libc that
+ * few programs need. */
+void process_hear_of_forks(void);
 
 /* Around a change of the effective uid: makes and enters the arena of the new one while that is
  * still allowed, and goes back if the call failed.  Around any other confinement: reserves. */

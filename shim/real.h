@@ -39,13 +39,22 @@ extern struct real real;
 		__attribute__((alias(#target), visibility("default")));
 
 /*
- * Looks all of them up.  Called by the constructor, or by the first wrapper that is called before it
- * (allocators, other libraries' constructors).  dlsym(3) calls malloc only for a symbol that is
- * missing; if malloc then calls a wrapper again, that finds what was found so far.
+ * Called by the constructor, or by the first wrapper that is called before it (allocators, other
+ * libraries' constructors).  Where the objects' own hash tables can be read, nothing is looked up yet: to
+ * ask dlsym(3) for all of them costs every program what few would use.
  */
-void real_find(void);
+void real_start(void);
+
+/* Looks one up, at its first call: in any thread, in a signal handler, in a vfork child. */
+void *real_find(void **slot, const char *symbol);
+
+/* Looks up, once, what children call first: for each of them it would be as dear as for the first. */
+void real_for_children(void);
 
 /* A symbol that this libc lacks answers -1 with ENOSYS, unless the kernel can be asked. */
-#define REAL(symbol) (__builtin_expect(real.symbol == NULL, 0) ? (real_find(), real.symbol) : real.symbol)
+#define REAL(symbol)                                                                  \
+	(__builtin_expect(real.symbol == NULL, 0)                                     \
+		 ? (__typeof__(real.symbol))real_find((void **)&real.symbol, #symbol) \
+		 : real.symbol)
 
 #endif

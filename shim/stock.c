@@ -90,6 +90,15 @@ static bool scan_next(struct scan *s)
 	return true;
 }
 
+/* What never was a socket is not to be touched: a page of the table for nothing.  Who makes it one now
+ * will say so. */
+static bool is_nothing(unsigned fd, bool is_open)
+{
+	uint64_t cookie;
+
+	return fd >= fdtab_end() && !(is_open && see_cookie((int)fd, &cookie) == SEEN_SOCKET);
+}
+
 /*
  * The table's entry of an fd as the kernel has it; true if that is a socket.  Other threads may be at
  * it: as in track_look(), the word is marked before the kernel is asked.  exact: the table was right
@@ -98,10 +107,13 @@ static bool scan_next(struct scan *s)
 static bool take_one(unsigned fd, bool is_open, bool exact)
 {
 	struct identity id = { 0 };
-	/* What never was is not to be touched: a page of the table for nothing. */
-	struct fd_entry *e = is_open || fd < fdtab_end() ? fdtab_entry((int)fd, is_open) : NULL;
-	uint64_t word = fd_word(e), listener, accepted = 0, marked;
+	struct fd_entry *e;
+	uint64_t word, listener, accepted = 0, marked;
 
+	if (is_nothing(fd, is_open))
+		return false;
+	e = fdtab_entry((int)fd, is_open);
+	word = fd_word(e);
 	if (e == NULL || (!is_open && FD_STATE(word) == FD_NONE))
 		return false;
 	if (!exact || FD_STATE(word) != FD_ACCEPTED || !identity_at(e, word, &listener, &accepted))
@@ -155,19 +167,13 @@ int track_find_unknown(void)
 	return -1;
 }
 
-void track_forked(void)
-{
-	/* Another thread of the parent's may have been at it.  A write is a page copied. */
-	if (atomic_load_explicit(&self.taking_stock, memory_order_relaxed))
-		atomic_store(&self.taking_stock, false);
-}
-
 void track_stock(uint32_t why, bool exact)
 {
 	uint64_t stamp = log_stamp();
 
 	/* Telling it may itself lose records and find room again: once is enough. */
-	if (thread.vfork_child != 0 || atomic_load(&self.quiet) || atomic_exchange(&self.taking_stock, true))
+	if (thread.vfork_child != 0 || atomic_load(&self.quiet) ||
+	    atomic_exchange(&unshared.taking_stock, true))
 		return;
 	emit_stock(stamp, why, take_stock(exact));
 	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
@@ -183,5 +189,5 @@ void track_stock(uint32_t why, bool exact)
 		emit_set(stamp, (int)fd, &id, PS_F_STOCK);
 		track_tell_names((int)fd, id.cookie);
 	}
-	atomic_store(&self.taking_stock, false);
+	atomic_store(&unshared.taking_stock, false);
 }

@@ -129,7 +129,4 @@ void track_libc_closed(void);
 /* Accepted connections are about to be copied to other numbers of another process, unseen. */
 void track_escape_all(void);
 
-/* In a forked child, before anything else. */
-void track_forked(void);
-
 #endif

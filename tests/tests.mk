@@ -47,6 +47,7 @@ UNIT := $(patsubst tests/unit/%.c,$(T)/unit/%,$(UNIT_SRC))
 UNIT_OBJ := $(filter-out $(B)/tool-obj/tools/main.o $(B)/tool-obj/tools/cmd_%.o,$(TOOL_OBJ))
 UNIT_WITH_test_fdtab := shim/fdtab.c
 UNIT_WITH_test_mask := shim/mask.c shim/fdtab.c
+UNIT_WITH_test_objects := shim/objects.c
 THREADED := test_log test_fdtab test_mask
 
 .SECONDEXPANSION:

@@ -338,7 +338,7 @@ static bool look_at_program(const struct run *run)
 
 	if (!find_program(run->cmd[0], path))
 		return true;
-	program = program_look(AT_FDCWD, path, 0, run->library);
+	program = program_look(AT_FDCWD, path, 0, run->library, true);
 	if (!will_be_seen(path, program.seen))
 		cmd_error(NULL, "%s %s be seen: %s; it runs all the same", path,
 			  program.seen == PS_SEEN_UNKNOWN ? "may not" : "will not",

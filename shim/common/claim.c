@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "sys.h"
+#include "unshared.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -16,21 +17,42 @@
 
 #define CLAIM_TRIES 4
 #define SWEEP_FDS 1024
+#define EARLY_STAMPS 12
 
-uint64_t log_stamp(void)
+HOT static _Atomic bool clock_by_call = false;
+
+void log_clock_by_call(bool may)
+{
+	atomic_store(&clock_by_call, may);
+}
+
+/* The vDSO is three pages that an image has not touched yet, and a child not since the fork: that is dearer
+ * than a few system calls. */
+static bool is_early(void)
+{
+	uint32_t n;
+
+	if (!atomic_load_explicit(&clock_by_call, RELAXED))
+		return false;
+	n = atomic_load_explicit(&unshared.stamps, RELAXED);
+	if (n >= EARLY_STAMPS)
+		return false;
+	atomic_store_explicit(&unshared.stamps, n + 1, RELAXED);
+	return true;
+}
+
+static uint64_t clock_now(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (!is_early() || sys2(SYS_clock_gettime, clock, &ts) < 0)
+		clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static uint64_t realtime(void)
+uint64_t log_stamp(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return clock_now(CLOCK_MONOTONIC);
 }
 
 static bool same_file(const struct log_place *place, const struct stat *st)
@@ -49,8 +71,15 @@ static long map(int fd, uint64_t page, unsigned pages)
 	return sys6(SYS_mmap, 0, pages * PS_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, page * PS_PAGE);
 }
 
-/* The header stays mapped, for the cursor and the drop counters. */
-static int map_header(struct log_place *place, int fd, uint64_t size, struct ps_arena **out)
+static bool is_ours(const struct ps_arena *header)
+{
+	return header->magic == PS_ARENA_MAGIC && header->version == PS_VERSION &&
+	       header->endian == PS_ENDIAN;
+}
+
+/* The header stays mapped, for the cursor and the drop counters.  checked: it is known to be ours, and is
+ * not touched. */
+static int map_header(struct log_place *place, int fd, uint64_t size, bool checked, struct ps_arena **out)
 {
 	struct ps_arena *header = atomic_load_explicit(&place->header, ACQUIRE);
 	struct ps_arena *none = NULL;
@@ -66,7 +95,7 @@ static int map_header(struct log_place *place, int fd, uint64_t size, struct ps_
 	if (is_error(p))
 		return (int)p;
 	header = (struct ps_arena *)p;
-	if (header->magic != PS_ARENA_MAGIC || header->version != PS_VERSION || header->endian != PS_ENDIAN) {
+	if (!checked && !is_ours(header)) {
 		sys2(SYS_munmap, p, PS_PAGE);
 		return -EPROTO;
 	}
@@ -92,7 +121,7 @@ static void fill_chunk(const struct claimant *who, struct ps_chunk *chunk, unsig
 	chunk->uid = uid;
 	chunk->ring = ring;
 	chunk->monotonic = log_stamp();
-	chunk->realtime = realtime();
+	chunk->realtime = clock_now(CLOCK_REALTIME);
 	atomic_store_explicit(SHARED(chunk->magic), PS_CHUNK_MAGIC, RELEASE);
 }
 
@@ -114,13 +143,33 @@ static long map_again(struct ps_arena *header, uint64_t page, unsigned pages)
 	return p + (long)(page * PS_PAGE);
 }
 
-/* One try at the pages the cursor points to.  -EAGAIN: they are somebody's. */
+/* The pages at that number.  -EAGAIN: they are somebody's. */
+static int claim_pages(const struct claimant *who, const struct log_place *place, long p, unsigned pages,
+		       bool ring, chunk_ref *out)
+{
+	uint64_t unowned = 0;
+	int pid = who->pid != 0 ? (int)who->pid : sys_getpid();
+
+	if (!atomic_compare_exchange_strong(SHARED(((struct ps_chunk *)p)->owner), &unowned, (uint64_t)pid))
+		return -EAGAIN;
+	fill_chunk(who, (struct ps_chunk *)p, pages, ring, place->uid, pid);
+	*out = (chunk_ref)p | pages | (ring ? CHUNK_RING : 0);
+	return 0;
+}
+
+/* Untouched until they are populated: a page that the disk has no room for would be SIGBUS. */
+static int populate(long p, unsigned pages)
+{
+	return (int)sys3(SYS_madvise, p, pages * PS_PAGE, MADV_POPULATE_WRITE);
+}
+
+/* One try at the pages the cursor points to. */
 static int claim_at_cursor(const struct claimant *who, struct log_place *place, int fd, uint64_t size,
 			   unsigned pages, bool ring, chunk_ref *out)
 {
 	struct ps_arena *header;
-	uint64_t at, unowned = 0;
-	int pid, ret = map_header(place, fd, size, &header);
+	uint64_t at;
+	int ret = map_header(place, fd, size, false, &header);
 	long p;
 
 	if (ret < 0)
@@ -131,24 +180,43 @@ static int claim_at_cursor(const struct claimant *who, struct log_place *place, 
 	p = fd < 0 ? map_again(header, at, pages) : map(fd, at, pages);
 	if (is_error(p))
 		return fd < 0 ? -ENOTSUP : (int)p;
-	/* Untouched until it is populated: a page that the disk has no room for would be SIGBUS. */
-	ret = (int)sys3(SYS_madvise, p, pages * PS_PAGE, MADV_POPULATE_WRITE);
+	ret = populate(p, pages);
 	if (ret < 0) {
 		uint64_t next = at + pages;
 
-		sys2(SYS_munmap, p, pages * PS_PAGE);
 		/* Nobody has them: when there is room again, they are as good as any. */
 		atomic_compare_exchange_strong(SHARED(header->cursor), &next, at);
-		return ret;
+	} else {
+		ret = claim_pages(who, place, p, pages, ring, out);
 	}
-	pid = sys_getpid();
-	if (!atomic_compare_exchange_strong(SHARED(((struct ps_chunk *)p)->owner), &unowned, (uint64_t)pid)) {
+	if (ret < 0)
 		sys2(SYS_munmap, p, pages * PS_PAGE);
+	return ret;
+}
+
+/* Without a look at the header, a page's touch: that its version is ours the promise says. */
+static int claim_promised(const struct claimant *who, struct log_place *place, int fd, uint64_t size,
+			  unsigned pages, chunk_ref *out)
+{
+	uint64_t at = who->promised;
+	struct ps_arena *header;
+	int ret;
+	long p;
+
+	if (at == 0 || at >= size / PS_PAGE || pages > size / PS_PAGE - at)
 		return -EAGAIN;
-	}
-	fill_chunk(who, (struct ps_chunk *)p, pages, ring, place->uid, pid);
-	*out = (chunk_ref)p | pages | (ring ? CHUNK_RING : 0);
-	return 0;
+	ret = map_header(place, fd, size, true, &header);
+	if (ret < 0)
+		return ret;
+	p = map(fd, at, pages);
+	if (is_error(p))
+		return (int)p;
+	ret = populate(p, pages);
+	if (ret == 0)
+		ret = claim_pages(who, place, p, pages, false, out);
+	if (ret < 0)
+		sys2(SYS_munmap, p, pages * PS_PAGE);
+	return ret;
 }
 
 static int claim_tries(const struct claimant *who, struct log_place *place, int fd, uint64_t size,
@@ -176,7 +244,9 @@ static int claim_from(const struct claimant *who, struct log_place *place, int f
 		place->dev = st.st_dev;
 		place->ino = st.st_ino;
 	}
-	ret = claim_tries(who, place, fd, (uint64_t)st.st_size, pages, ring, out);
+	ret = ring ? -EAGAIN : claim_promised(who, place, fd, (uint64_t)st.st_size, pages, out);
+	if (ret == -EAGAIN)
+		ret = claim_tries(who, place, fd, (uint64_t)st.st_size, pages, ring, out);
 	if (ret == 0)
 		atomic_store_explicit(&place->size, (uint64_t)st.st_size, RELEASE);
 	return ret;
@@ -204,7 +274,7 @@ int place_claim(struct log_place *place, const struct claimant *who, unsigned pa
 		if (fd >= 0) {
 			ret = claim_from(who, place, fd, whole_pages(pages), ring, out);
 			/* The program may have closed it, and the number be another file's. */
-			if (sys2(SYS_fstat, fd, &st) == 0 && same_file(place, &st))
+			if (who->alone || (sys2(SYS_fstat, fd, &st) == 0 && same_file(place, &st)))
 				sys_close(fd);
 		}
 	}
@@ -212,6 +282,18 @@ int place_claim(struct log_place *place, const struct claimant *who, unsigned pa
 	if (ret < 0 && header != NULL)
 		atomic_fetch_add_explicit(SHARED(header->refused), 1, RELAXED);
 	return ret;
+}
+
+uint64_t place_promise(struct log_place *place, unsigned pages)
+{
+	struct ps_arena *header = atomic_load_explicit(&place->header, ACQUIRE);
+	uint64_t end = atomic_load_explicit(&place->size, ACQUIRE) / PS_PAGE, at;
+
+	if (header == NULL || atomic_load_explicit(SHARED(header->cursor), RELAXED) >= end)
+		return 0;
+	pages = whole_pages(pages);
+	at = atomic_fetch_add_explicit(SHARED(header->cursor), pages, RELAXED);
+	return at < end && pages <= end - at ? at : 0;
 }
 
 int place_set(struct log_place *place, const char *path, uint32_t uid)

@@ -28,7 +28,10 @@ struct log_place {
 /* Who claims. */
 struct claimant {
 	uint64_t process;
-	uint64_t start; /* 0: not known */
+	uint64_t start;	   /* 0: not known */
+	uint32_t pid;	   /* 0: to be asked for */
+	uint64_t promised; /* pages that place_promise() set aside in another process; 0 */
+	bool alone;	   /* nobody else can close what is opened meanwhile */
 };
 
 /* Makes the place that of the arena at path, which must be a private file of uid.  0 or -ENAMETOOLONG. */
@@ -39,10 +42,16 @@ int place_set(struct log_place *place, const char *path, uint32_t uid);
 int place_claim(struct log_place *place, const struct claimant *who, unsigned pages, bool ring,
 		chunk_ref *out);
 
+/* Sets pages aside; their number, or 0. */
+uint64_t place_promise(struct log_place *place, unsigned pages);
+
 /* In a forked child: closes what claims in flight of the parent's other threads left open here. */
 void place_close_fds(const struct log_place *place);
 
-/* CLOCK_MONOTONIC in ns, by the vDSO. */
+/* CLOCK_MONOTONIC in ns, by the vDSO, which needs no system call. */
 uint64_t log_stamp(void);
+
+/* Whether system calls may be made for it, as long as that is cheaper: at first. */
+void log_clock_by_call(bool may);
 
 #endif

@@ -7,7 +7,7 @@
 
 /* ctype(3)'s depend on the locale.  Ranges: first and last, in pairs. */
 static const struct {
-	const char *name, *ranges;
+	char name[8], ranges[9];
 } classes[] = {
 	{ "alnum", "09AZaz" },	 { "alpha", "AZaz" },
 	{ "blank", "\t\t  " },	 { "cntrl", "\x01\x1f\x7f\x7f" },

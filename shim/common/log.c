@@ -15,23 +15,27 @@
 #define BACK_OFF_MAX 4096u
 #define APPEND_TRIES 1000
 
-/* proc(5): field 22, counted from behind the command's last ')', which may hold anything itself. */
-uint64_t log_own_start(void)
+/* proc(5): the command is in parentheses, may hold anything itself, and is at most 15 bytes long; the start
+ * is field 22. */
+uint64_t log_own_start(char command[static 16])
 {
-	char buf[512];
-	ssize_t n;
-	const char *p;
+	char buf[512], *first, *last;
 	uint64_t start = 0;
+	const char *p;
+	ssize_t n;
 	int fd = sys_open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 
+	command[0] = '\0';
 	if (fd < 0)
 		return 0;
 	n = sys_read(fd, buf, sizeof(buf) - 1);
 	sys_close(fd);
-	if (n <= 0)
+	buf[n > 0 ? n : 0] = '\0';
+	first = strchr(buf, '(');
+	last = strrchr(buf, ')');
+	if (first == NULL || last == NULL)
 		return 0;
-	buf[n] = '\0';
-	p = strrchr(buf, ')');
+	p = last;
 	for (int field = 2; p != NULL && field < 22; field++) {
 		p = strchr(p, ' ');
 		if (p != NULL)
@@ -39,14 +43,21 @@ uint64_t log_own_start(void)
 	}
 	if (p != NULL)
 		text_take_u64(&p, 10, &start);
+	if (last - first <= 16) {
+		memcpy(command, first + 1, (size_t)(last - first - 1));
+		command[last - first - 1] = '\0';
+	}
 	return start;
 }
 
 /* Counted, as a child that is forked meanwhile has the claim's descriptor. */
 static int claim(struct log *log, struct log_place *place, unsigned pages, bool ring, chunk_ref *out)
 {
-	struct claimant who = { .process = atomic_load_explicit(&log->process, RELAXED),
-				.start = atomic_load_explicit(&log->start, RELAXED) };
+	struct claimant who = { .process = atomic_load_explicit(&unshared.process, RELAXED),
+				.start = atomic_load_explicit(&unshared.start, RELAXED),
+				.pid = atomic_load_explicit(&unshared.pid, RELAXED),
+				.promised = log->promised_us,
+				.alone = log->alone };
 	int ret;
 
 	atomic_fetch_add(&log->claiming, 1);
@@ -88,6 +99,7 @@ uint32_t log_uid(const struct log *log)
 
 static void use_first(struct log *log, chunk_ref first)
 {
+	atomic_store_explicit(&log->claimant, atomic_load_explicit(&unshared.process, RELAXED), RELAXED);
 	atomic_store(&log->main, first);
 	atomic_store(&log->ring, first);
 	atomic_store(&log->pages, CHUNK_SECOND);
@@ -102,7 +114,8 @@ int log_open(struct log *log, const char *path, uint32_t uid, uint64_t process)
 	if (ret < 0)
 		return ret;
 	atomic_store(&log->place, 0);
-	atomic_store(&log->process, process);
+	atomic_store(&unshared.process, process);
+	atomic_store(&unshared.borrowed, 0);
 	ret = claim(log, &log->places[0], CHUNK_FIRST, false, &first);
 	if (ret < 0)
 		return ret;
@@ -130,6 +143,20 @@ static void cover_chunk(chunk_ref *ref)
 {
 	cover(chunk_of(*ref), chunk_pages(*ref));
 	*ref = 0;
+}
+
+uint64_t log_promise(struct log *log)
+{
+	struct log_place *place = present(log);
+	uint64_t page = atomic_exchange_explicit(&log->promise, 0, RELAXED);
+
+	return page != 0 || atomic_load_explicit(&log->frozen, RELAXED) ? page
+									: place_promise(place, CHUNK_FIRST);
+}
+
+void log_promise_back(struct log *log, uint64_t page)
+{
+	atomic_store_explicit(&log->promise, page, RELAXED);
 }
 
 void log_leave(struct log *log)
@@ -185,7 +212,7 @@ int log_move(struct log *log, const char *path, uint32_t uid)
 	atomic_store(&log->place, next);
 	use_first(log, first);
 	atomic_store(&log->pages, CHUNK_LATER);
-	atomic_store(&log->borrowed, 0);
+	atomic_store(&unshared.borrowed, 0);
 	return 0;
 }
 
@@ -193,9 +220,9 @@ void log_forked(struct log *log, uint64_t process)
 {
 	struct log_place *place = present(log);
 
-	atomic_store_explicit(&log->process, process, RELAXED);
-	atomic_store_explicit(&log->start, 0, RELAXED);
-	atomic_store_explicit(&log->borrowed, BORROWED_RECORDS, RELAXED);
+	atomic_store_explicit(&unshared.process, process, RELAXED);
+	atomic_store_explicit(&unshared.start, 0, RELAXED);
+	atomic_store_explicit(&unshared.borrowed, BORROWED_RECORDS, RELAXED);
 	/* The parent's too, and not to be come back to. */
 	if (!atomic_load_explicit(&log->frozen, RELAXED))
 		log_leave(log);
@@ -224,20 +251,20 @@ static void stop_borrowing(struct log *log)
 	chunk_ref first;
 
 	/* One thread alone; the others meanwhile still borrow. */
-	if (!atomic_compare_exchange_strong(&log->borrowed, &last, 0))
+	if (!atomic_compare_exchange_strong(&unshared.borrowed, &last, 0))
 		return;
 	if (claim_next(log, CHUNK_FIRST, false, &first))
 		use_first(log, first);
 	else
-		atomic_store(&log->borrowed, BORROW_ON);
+		atomic_store(&unshared.borrowed, BORROW_ON);
 }
 
 static void borrow(struct log *log)
 {
-	int32_t left = atomic_load_explicit(&log->borrowed, RELAXED);
+	int32_t left = atomic_load_explicit(&unshared.borrowed, RELAXED);
 
 	if (left > 1)
-		atomic_compare_exchange_strong(&log->borrowed, &left, left - 1);
+		atomic_compare_exchange_strong(&unshared.borrowed, &left, left - 1);
 	else
 		stop_borrowing(log);
 }
@@ -264,8 +291,8 @@ static chunk_ref next_chunk(struct log *log, _Atomic chunk_ref *lane, chunk_ref 
 
 	/* The parent's is full: a child that is about to exec needs a small one, not the parent's next size.
 	 */
-	if (atomic_load(&log->borrowed) > 0) {
-		atomic_store(&log->borrowed, 1);
+	if (atomic_load(&unshared.borrowed) > 0) {
+		atomic_store(&unshared.borrowed, 1);
 		stop_borrowing(log);
 	}
 	if (atomic_load(lane) != full)
@@ -338,14 +365,14 @@ enum log_result log_append(struct log *log, struct ps_event *ev, const void *tai
 	struct ps_event *slot;
 
 	if (ev->process == 0)
-		ev->process = atomic_load_explicit(&log->process, RELAXED);
+		ev->process = atomic_load_explicit(&unshared.process, RELAXED);
 	if (tail_len > PS_TAIL_MAX) {
 		tail_len = PS_TAIL_MAX;
 		ev->flags |= PS_F_TRUNCATED;
 	}
 	ev->tail = (uint16_t)tail_len;
 	ev->slots = (uint8_t)(1 + (tail_len + PS_TAIL_BYTES - 1) / PS_TAIL_BYTES);
-	if (atomic_load_explicit(&log->borrowed, RELAXED) > 0)
+	if (atomic_load_explicit(&unshared.borrowed, RELAXED) > 0)
 		borrow(log);
 	slot = append_lane(log, ring ? &log->ring : &log->main, ev, tail, tail_len);
 	if (slot == NULL) {
@@ -356,7 +383,7 @@ enum log_result log_append(struct log *log, struct ps_event *ev, const void *tai
 		*place = slot;
 	/* Not for a vfork child, whose record this may be: the loss is its parent's, who must take stock. */
 	if (atomic_load_explicit(&log->lost, RELAXED) == 0 ||
-	    ev->process != atomic_load_explicit(&log->process, RELAXED))
+	    ev->process != atomic_load_explicit(&unshared.process, RELAXED))
 		return LOG_OK;
 	tell_lost(log, ev);
 	return LOG_RECOVERED;

@@ -3,7 +3,8 @@
 #define PORTSHIM_LOG_H
 
 /*
- * The writing half of the arena: which chunk a record goes to, and what comes after it.
+ * The writing half of the arena: which chunk a record goes to, and what comes after it.  A process has one
+ * log; its part that a child does not take over is in `unshared`.
  *
  * Invariants.  A chunk belongs to the process that claimed it and to the children it forks, until
  * they claim their own.  Mapped chunks are never unmapped: a signal handler or another thread may be
@@ -20,29 +21,30 @@
 #include <sys/types.h>
 
 #include "claim.h"
+#include "unshared.h"
 
 /* What appending came to. */
 enum log_result { LOG_OK, LOG_DROPPED, LOG_RECOVERED };
 
 struct log {
 	_Atomic uint32_t place;
-	_Atomic uint64_t process;
-	_Atomic uint64_t start; /* of this process; 0: not asked for yet */
-
+	_Atomic uint64_t claimant; /* whose first chunk it is: this process, or one that it was forked from */
 	_Atomic chunk_ref main;
 	_Atomic chunk_ref ring;	   /* the main chunk while that is the first one */
 	_Atomic chunk_ref spare;   /* for the main lane: the reserve, or what lost a race */
 	_Atomic chunk_ref retired; /* the last one that was full */
 	_Atomic uint32_t pages;	   /* size of the next main chunk */
 
-	_Atomic int32_t
-		borrowed; /* n > 0: a forked child that may put n - 1 more records in its parent's chunk */
 	_Atomic int32_t claiming; /* claims in flight: a child forked now holds their fd */
 
 	_Atomic uint64_t lost;	   /* records dropped since the last one written */
 	_Atomic uint32_t back_off; /* appends to skip before the next claim */
 	_Atomic uint32_t failures; /* claims failed in a row */
 	_Atomic bool frozen;	   /* no system call any more: a sandbox could punish it */
+
+	uint64_t promised_us;	  /* by log_promise() of whoever executed us; before log_open() */
+	bool alone;		  /* no other thread can be there: before log_open(), and for it alone */
+	_Atomic uint64_t promise; /* came back from an exec that failed */
 
 	struct log_place places[2]; /* the present one, and the next while log_move() is at work */
 };
@@ -85,7 +87,12 @@ bool log_in_ring(const struct log *log, const struct ps_event *place);
 /* Whose arena is written to: the effective uid as of when that was last asked for. */
 uint32_t log_uid(const struct log *log);
 
-/* Field 22 of /proc/self/stat, or 0. */
-uint64_t log_own_start(void);
+/* Fields 22 and 2 of /proc/self/stat, or 0 and "". */
+uint64_t log_own_start(char command[static 16]);
+
+/* Sets a first chunk aside for an image that is about to be: its pages' number, or 0.  It need not map the
+ * arena's header then.  One that was not used is to be given back: a program may fail to exec for ever. */
+uint64_t log_promise(struct log *log);
+void log_promise_back(struct log *log, uint64_t page);
 
 #endif

@@ -23,7 +23,7 @@
 #define OWN_MACHINE EM_AARCH64
 #endif
 
-static const char *const reasons[PS_SEEN_COUNT] = {
+static const char reasons[PS_SEEN_COUNT][64] = {
 	[PS_SEEN] = "",
 	[PS_SEEN_STATIC] = "static: no dynamic loader would load the shim",
 	[PS_SEEN_SETUID] = "setuid, setgid or capabilities: the loader drops LD_PRELOAD",
@@ -38,10 +38,12 @@ const char *program_reason(enum ps_seen seen)
 	return (unsigned)seen < PS_SEEN_COUNT ? reasons[seen] : "";
 }
 
-/* A copy of what execve reads first, and the file for the rest. */
+/* A copy of what execve reads first, and the file for the rest: program headers and the loader's name are
+ * hardly ever behind the first bytes. */
 struct image_file {
-	int fd;
-	struct sys_file own; /* fd -1: it was given */
+	int fd, error;
+	bool own;	/* or it was given */
+	struct stat st; /* all 0 if that is not to be had */
 	size_t len;
 	char head[1024];
 };
@@ -51,28 +53,40 @@ static ssize_t read_at(int fd, void *buf, size_t len, uint64_t at)
 	return sys4(SYS_pread64, fd, buf, len, at);
 }
 
+static ssize_t read_part(const struct image_file *f, void *buf, size_t len, uint64_t at)
+{
+	if (at > f->len || len > f->len - at)
+		return read_at(f->fd, buf, len, at);
+	memcpy(buf, f->head + at, len);
+	return (ssize_t)len;
+}
+
 static bool open_image(int dirfd, const char *path, int flags, struct image_file *f)
 {
 	ssize_t n;
 
-	f->own.fd = -1;
-	f->fd = dirfd;
-	if (!((flags & AT_EMPTY_PATH) && path[0] == '\0')) {
-		f->own = sys_file_open(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-		f->fd = f->own.fd;
-	}
+	f->own = !((flags & AT_EMPTY_PATH) && path[0] == '\0');
+	f->fd = !f->own ? dirfd : sys_openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+	f->error = f->fd < 0 ? -f->fd : 0;
 	if (f->fd < 0)
 		return false;
+	memset(&f->st, 0, sizeof(f->st));
+	sys2(SYS_fstat, f->fd, &f->st);
 	n = read_at(f->fd, f->head, sizeof(f->head) - 1, 0);
 	f->len = n > 0 ? (size_t)n : 0;
 	f->head[f->len] = '\0';
 	return true;
 }
 
-static void close_image(const struct image_file *f)
+/* alone: nobody else can have closed it and got its number for a file of his own. */
+static void close_image(const struct image_file *f, bool alone)
 {
-	if (f->own.fd >= 0)
-		sys_file_close(&f->own);
+	const struct sys_file file = { .fd = f->fd, .dev = f->st.st_dev, .ino = f->st.st_ino };
+
+	if (f->own && alone)
+		sys_close(f->fd);
+	else if (f->own)
+		sys_file_close(&file);
 }
 
 /* execve(2), "Interpreter scripts": the path between "#!" and the first blank. */
@@ -91,23 +105,25 @@ static bool script_interpreter(const struct image_file *f, char out[static NAME_
 }
 
 /* capabilities(7), "Safe-execution mode"; kernel security/commoncap.c, cap_bprm_creds_from_file. */
-static bool gains_privilege(int fd)
+static bool gains_privilege(const struct image_file *f)
 {
-	uid_t uid = (uid_t)sys0(SYS_getuid);
-	gid_t gid = (gid_t)sys0(SYS_getgid);
+	uid_t uid, euid, suid;
+	gid_t gid, egid, sgid;
+	mode_t mode = f->st.st_mode;
 	struct statfs fs;
-	struct stat st;
 	char none;
 
-	if ((uid_t)sys0(SYS_geteuid) != uid || (gid_t)sys0(SYS_getegid) != gid)
+	if (sys3(SYS_getresuid, &uid, &euid, &suid) < 0 || sys3(SYS_getresgid, &gid, &egid, &sgid) < 0)
+		return false;
+	if (euid != uid || egid != gid)
 		return true;
-	if (sys2(SYS_fstat, fd, &st) < 0)
+	if (mode == 0)
 		return false;
-	if (!((st.st_mode & S_ISUID) && st.st_uid != uid) &&
-	    !((st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && st.st_gid != gid) &&
-	    (uid == 0 || sys4(SYS_fgetxattr, fd, "security.capability", &none, 0) < 0))
+	if (!((mode & S_ISUID) && f->st.st_uid != uid) &&
+	    !((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && f->st.st_gid != gid) &&
+	    (uid == 0 || sys4(SYS_fgetxattr, f->fd, "security.capability", &none, 0) < 0))
 		return false;
-	if (sys2(SYS_fstatfs, fd, &fs) == 0 && (fs.f_flags & ST_NOSUID))
+	if (sys2(SYS_fstatfs, f->fd, &fs) == 0 && (fs.f_flags & ST_NOSUID))
 		return false;
 	return sys5(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1;
 }
@@ -120,12 +136,11 @@ static bool loader_name(const struct image_file *f, const Elf64_Ehdr *eh, char o
 		ssize_t n;
 		char *base;
 
-		if (read_at(f->fd, &ph, sizeof(ph), eh->e_phoff + (uint64_t)i * eh->e_phentsize) !=
-		    sizeof(ph))
+		if (read_part(f, &ph, sizeof(ph), eh->e_phoff + (uint64_t)i * eh->e_phentsize) != sizeof(ph))
 			return false;
 		if (ph.p_type != PT_INTERP)
 			continue;
-		n = read_at(f->fd, out, ph.p_filesz < NAME_BYTES ? ph.p_filesz : NAME_BYTES - 1, ph.p_offset);
+		n = read_part(f, out, ph.p_filesz < NAME_BYTES ? ph.p_filesz : NAME_BYTES - 1, ph.p_offset);
 		if (n <= 0)
 			return false;
 		out[n < NAME_BYTES ? n : NAME_BYTES - 1] = '\0';
@@ -152,7 +167,7 @@ static enum ps_seen look_elf(const struct image_file *f, const char *path)
 	memcpy(&eh, f->head, sizeof(eh));
 	if (f->head[EI_CLASS] != ELFCLASS64 || eh.e_machine != OWN_MACHINE)
 		return PS_SEEN_CLASS;
-	if (gains_privilege(f->fd))
+	if (gains_privilege(f))
 		return PS_SEEN_SETUID;
 	if (!loader_name(f, &eh, loader)) {
 		/* The loader itself, called with a program to load, obeys LD_PRELOAD. */
@@ -167,7 +182,8 @@ static bool readable(const char *path)
 	return sys3(SYS_faccessat, AT_FDCWD, path, R_OK) == 0;
 }
 
-static enum ps_seen look(int dirfd, const char *path, int flags)
+/* *fault: path is no memory of ours. */
+static enum ps_seen look(int dirfd, const char *path, int flags, bool alone, bool *fault)
 {
 	char name[NAME_BYTES];
 	enum ps_seen seen = PS_SEEN_UNKNOWN;
@@ -176,14 +192,16 @@ static enum ps_seen look(int dirfd, const char *path, int flags)
 		struct image_file f;
 		bool script;
 
-		if (!open_image(dirfd, path, flags, &f))
+		if (!open_image(dirfd, path, flags, &f)) {
+			*fault = f.error == EFAULT;
 			return PS_SEEN_UNKNOWN;
+		}
 		script = f.len > 2 && memcmp(f.head, "#!", 2) == 0;
 		if (script)
 			script = script_interpreter(&f, name);
 		else if (f.len >= sizeof(Elf64_Ehdr) && memcmp(f.head, ELFMAG, SELFMAG) == 0)
 			seen = look_elf(&f, path);
-		close_image(&f);
+		close_image(&f, alone);
 		if (!script)
 			return seen;
 		dirfd = AT_FDCWD;
@@ -193,10 +211,11 @@ static enum ps_seen look(int dirfd, const char *path, int flags)
 	return PS_SEEN_UNKNOWN;
 }
 
-struct program program_look(int dirfd, const char *path, int flags, const char *library)
+struct program program_look(int dirfd, const char *path, int flags, const char *library, bool alone)
 {
-	struct program p = { .seen = look(dirfd, path, flags) };
+	struct program p = { .fault = false };
 
+	p.seen = look(dirfd, path, flags, alone, &p.fault);
 	if ((p.seen == PS_SEEN || p.seen == PS_SEEN_STATIC || p.seen == PS_SEEN_UNKNOWN) &&
 	    !readable(library))
 		p.seen = PS_SEEN_LIBRARY;
@@ -207,7 +226,7 @@ struct program program_look(int dirfd, const char *path, int flags, const char *
 
 bool preload_goes_first(const char *entry, size_t len)
 {
-	static const char *const names[] = { "libasan.", "liblsan.", "libtsan.", "libclang_rt." };
+	static const char names[][16] = { "libasan.", "liblsan.", "libtsan.", "libclang_rt." };
 	const char *slash = memrchr(entry, '/', len);
 	const char *base = slash != NULL ? slash + 1 : entry;
 

@@ -26,14 +26,16 @@ enum ps_seen {
 struct program {
 	enum ps_seen seen;
 	bool preload; /* LD_PRELOAD does no harm there: false where ld.so would only complain */
+	bool fault;   /* path cannot even be read */
 };
 
 /*
- * dirfd, path, flags: as for execveat(2).  library: the shim's own file, absolute.  Follows up to
+ * dirfd, path, flags: as for execveat(2); path may be no memory, but where it may be empty.  library: the
+ * shim's own file, absolute.  alone: no other thread can close what is opened.  Follows up to
  * four interpreters.  Never fails: what cannot be read is PS_SEEN_UNKNOWN, and exec itself will say
  * why.
  */
-struct program program_look(int dirfd, const char *path, int flags, const char *library);
+struct program program_look(int dirfd, const char *path, int flags, const char *library, bool alone);
 
 /* Whether an entry of LD_PRELOAD must stand before ours: a sanitizer's runtime refuses to run where
  * another library comes before it. */

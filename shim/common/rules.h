@@ -183,9 +183,10 @@ bool rules_plan(const struct rules *rules, const struct rule_query *query, struc
  */
 int rule_redirected(const struct rule_where *where, const struct endpoint *asked, struct endpoint *out);
 
-/* A socket option by its name, of the one table of them. */
+/* A socket option by its name, of the one table of them.  Words stand in the tables themselves: a pointer
+ * would have to be relocated in each program that the shim is loaded into. */
 struct rule_option {
-	const char *name; /* "SO_KEEPALIVE" */
+	char name[24]; /* "SO_KEEPALIVE" */
 	int level, option;
 	enum {
 		OPTION_INT,
@@ -197,7 +198,7 @@ struct rule_option {
 const struct rule_option *rule_option(uint16_t index); /* NULL behind the last */
 
 struct rule_errno {
-	const char *name; /* "EACCES" */
+	char name[16]; /* "EACCES" */
 	int number;
 };
 const struct rule_errno *rule_errno(size_t index); /* NULL behind the last */

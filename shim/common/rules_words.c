@@ -8,7 +8,7 @@
 
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
-static const char *const calls[] = {
+static const char calls[][8] = {
 #define CALL(NAME, word) word,
 #include "portshim/rules.def"
 };
@@ -25,7 +25,7 @@ enum {
 };
 
 static const struct {
-	const char *word;
+	char word[8];
 	uint8_t kind, argument;
 } matchers[] = {
 #define MATCHER(NAME, word, kind, argument) { word, KIND_##kind, ARG_##argument },
@@ -33,7 +33,7 @@ static const struct {
 };
 
 static const struct {
-	const char *word;
+	char word[14];
 	uint8_t argument, calls;
 } actions[] = {
 #define ON(CALL) (1u << RULE_##CALL)

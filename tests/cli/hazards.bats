@@ -388,6 +388,21 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end forks
 }
 
+# Remedies: a page that the kernel wipes tells of each fork; who the parent is stands where that page is not.
+@test "forks by number: each is the child of who made it, in the middle of another fork too" {
+	both numbers "$HAZARD" numbers
+	"$PORTSHIM" tree -s "$SESSION" --past --json >tree
+	jq '.processes | (.[0].process) as $first | (map(select(.exit == 0))) as $forked |
+		length == 7 and ($forked | length == 2 and all(.parent == $first)) and
+		(map(select(.exit == 11 or .exit == 12)) | length == 4 and
+			(map(.parent) | sort) == ([$first, $first, $forked[0].process, $forked[0].process] | sort))' tree |
+		grep -qx true || {
+		jq -c '.processes[] | [.process, .parent, .pid, .exit]' tree
+		false
+	}
+	both_end numbers
+}
+
 # Remedies: no lock is held over a blocking accept, which stays a cancellation point; the count of calls
 # in flight that a cancelled one leaves behind only costs.
 @test "a thread is cancelled in accept, with a fork beside it" {

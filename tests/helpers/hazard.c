@@ -112,6 +112,14 @@ static int rest(void)
 	return read(STDIN_FILENO, &byte, 1) >= 0 ? 0 : 1;
 }
 
+static void wait_status(pid_t pid, int expected)
+{
+	int status;
+
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == expected);
+}
+
 static void wait_child(pid_t pid)
 {
 	int status;
@@ -597,6 +605,49 @@ static int forks(int argc, char **argv)
 	return rest();
 }
 
+/* Ended by a status of its own: it tells which one it was. */
+static void fork_by_number(int status)
+{
+	long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	if (pid == 0) {
+		close(dup(STDIN_FILENO));
+		_exit(status);
+	}
+	wait_status((pid_t)pid, status);
+}
+
+static void *number_in_parallel(void *unused)
+{
+	fork_by_number(12);
+	return NULL;
+}
+
+/* A young child, in its first thread and in another, forks by number. */
+static void forks_by_number(void)
+{
+	pthread_t t;
+
+	in_parallel(number_in_parallel, &t);
+	CHECK(pthread_join(t, NULL) == 0);
+	fork_by_number(11);
+}
+
+static void call_in_child(void)
+{
+	close(dup(STDIN_FILENO));
+}
+
+/* Forks by number, in the middle of a fork too, whose child is first in a handler of the program's. */
+static int numbers(int argc, char **argv)
+{
+	listener();
+	in_child(forks_by_number);
+	CHECK(pthread_atfork(forks_by_number, NULL, call_in_child) == 0);
+	in_child(call_in_child);
+	return rest();
+}
+
 /* A vfork child closes what is its parent's too, on its parent's memory. */
 static int vforked(int argc, char **argv)
 {
@@ -752,6 +803,7 @@ static const struct {
 	{ "signals", signals, 0 },
 	{ "cancel", cancel, 0 },
 	{ "forks", forks, 0 },
+	{ "numbers", numbers, 0 },
 	{ "vfork", vforked, 0 },
 	{ "image", image, 0 },
 	{ "accept", accept_on, 1 },
