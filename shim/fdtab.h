@@ -49,7 +49,7 @@ struct fd_entry {
 	_Atomic uint64_t ring_of;	    /* with FD_RING: whose; a forked child inherits the word */
 	_Atomic uint64_t counter_of;	    /* whose process's it is: another's is not even to be looked at */
 	_Atomic(struct ps_event *) counter; /* the COUNT record of a listener, or NULL */
-};
+} __attribute__((aligned(64)));		    /* a cache line */
 
 /* The first segment is there from the start: most programs need no other, a sandboxed one could not
  * map it, and finding an entry in it is an index. */

@@ -313,7 +313,7 @@ static uint64_t unseen_parent(void)
 				: atomic_load_explicit(&self.log.claimant, memory_order_relaxed);
 }
 
-void process_unseen_fork(void)
+static void unseen_fork(void)
 {
 	uint64_t parent = unseen_parent(), pid = (uint64_t)sys_getpid();
 	struct fork_ticket none = { 0 };
@@ -328,6 +328,16 @@ void process_unseen_fork(void)
 	become(mix(mix(parent, pid), log_stamp()));
 	emit_born(parent, 0, PS_F_UNSEEN);
 	track_stock(PS_STOCK_UNSEEN_FORK, exact);
+}
+
+bool process_enter_slowly(void)
+{
+	if (atomic_load_explicit(&self.state, memory_order_acquire) != ATTACHED)
+		return false;
+	/* Another thread may have joined a session just now: the epoch is set first. */
+	if (atomic_load_explicit(&unshared.epoch, memory_order_acquire) == 0)
+		unseen_fork();
+	return true;
 }
 
 /* Forks inside libc, as in daemon(3), come by no wrapper: these handlers see them. */
@@ -419,11 +429,15 @@ void process_after_confinement(uint32_t what, bool quiet)
 
 enum attachment process_stop(void)
 {
-	return atomic_exchange(&self.state, REFUSED);
+	enum attachment was = atomic_exchange(&self.state, REFUSED);
+
+	atomic_store(&unshared.epoch, 0);
+	return was;
 }
 
 void process_resume(enum attachment was)
 {
+	atomic_store(&unshared.epoch, was == ATTACHED);
 	atomic_store(&self.state, was);
 }
 

@@ -64,21 +64,19 @@ static inline uint64_t process_id(void)
 				       : atomic_load_explicit(&unshared.process, memory_order_relaxed);
 }
 
-void process_unseen_fork(void);
-
 /* A fork by number is about to be: its child must know whose it is. */
 void process_before_unseen_fork(void);
 
 bool process_attach_ambient(void);
 
+/* The epoch is 0: nothing is recorded, or a fork came by no hook. */
+bool process_enter_slowly(void);
+
 /* Every wrapper's first question: is anything recorded?  Notices a fork that no hook saw. */
 static inline bool process_enter(void)
 {
-	if (__builtin_expect(atomic_load_explicit(&self.state, memory_order_acquire) != ATTACHED, 0))
-		return false;
-	if (__builtin_expect(atomic_load_explicit(&unshared.epoch, memory_order_relaxed) == 0, 0))
-		process_unseen_fork();
-	return true;
+	return __builtin_expect(atomic_load_explicit(&unshared.epoch, memory_order_acquire) != 0, 1) ||
+	       process_enter_slowly();
 }
 
 /* The same for calls that only a program with sockets makes: a bare process joins its session now. */

@@ -20,7 +20,7 @@
 #endif
 
 struct unshared {
-	_Atomic uint32_t epoch;	  /* 0: forked, and nobody has said so */
+	_Atomic uint32_t epoch;	  /* 0: forked and nobody has said so, or nothing is recorded */
 	_Atomic uint32_t stamps;  /* taken so far, up to a few */
 	_Atomic int32_t borrowed; /* n > 0: a child that may put n - 1 more records in its parent's chunk */
 	_Atomic bool taking_stock;
