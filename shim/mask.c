@@ -26,7 +26,7 @@ struct mask {
 	_Atomic uint64_t asked[ASKED_WORDS];
 };
 
-static struct mask table[SETS][WAYS];
+TABLE static struct mask table[SETS][WAYS] = { 0 };
 HOT _Atomic bool mask_used = false;
 
 static uint64_t key_of(uint64_t cookie, uint64_t what)

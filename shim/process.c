@@ -449,7 +449,7 @@ void *__dso_handle = &__dso_handle; /* the library is linked without start files
 
 void process_hear_of_forks(void)
 {
-	static _Atomic bool heard;
+	HOT static _Atomic bool heard = false;
 
 	if (atomic_exchange(&heard, true))
 		return;
