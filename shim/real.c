@@ -79,7 +79,8 @@ void real_start(void)
 {
 	if (atomic_load_explicit(&is_started, memory_order_acquire))
 		return;
-	if (!objects_behind(&behind))
+	/* Loaded by dlopen(3) we have libc in front of us. */
+	if (!objects_behind(&behind) || objects_find(&behind, "_exit") == NULL)
 		find_all();
 	atomic_store_explicit(&is_started, true, memory_order_release);
 }
