@@ -26,7 +26,7 @@
 #define ATTACH_WAITS 1000
 #define ID_MASK (((uint64_t)1 << 53) - 1) /* an id is exact as a JSON number */
 
-HOT struct self self = { 0 };
+HOT struct self self;
 _Thread_local struct thread thread;
 
 /* Two numbers to one id; the same two to the same.  Not 0 and not VFORK_UNRECORDED. */
@@ -449,7 +449,7 @@ void *__dso_handle = &__dso_handle; /* the library is linked without start files
 
 void process_hear_of_forks(void)
 {
-	HOT static _Atomic bool heard = false;
+	HOT static _Atomic bool heard;
 
 	if (atomic_exchange(&heard, true))
 		return;
