@@ -318,9 +318,9 @@ void process_unseen_fork(void)
 	struct fork_ticket none = { 0 };
 	bool exact;
 
-	/* The program's own handlers run before fork(3) comes back to its wrapper. */
-	if (thread.forking && thread.ticket.child != 0) {
-		process_in_child(0);
+	/* The program's own handlers run before fork(3) comes back to its wrapper, and before our own. */
+	if ((thread.forking || thread.calling) && thread.ticket.child != 0) {
+		process_in_child(thread.forking ? 0 : PS_F_ATFORK);
 		return;
 	}
 	disturbed(&none, &exact);

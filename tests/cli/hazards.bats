@@ -393,9 +393,9 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both numbers "$HAZARD" numbers
 	"$PORTSHIM" tree -s "$SESSION" --past --json >processes
 	jq '.processes | (.[0].process) as $first | (map(select(.exit == 0))) as $forked |
-		length == 7 and ($forked | length == 2 and all(.parent == $first)) and
-		(map(select(.exit == 11 or .exit == 12)) | length == 4 and
-			(map(.parent) | sort) == ([$first, $first, $forked[0].process, $forked[0].process] | sort))' processes |
+		length == 10 and ($forked | length == 3 and all(.parent == $first)) and
+		(map(select(.exit == 11 or .exit == 12)) | length == 6 and
+			(map(.parent) | sort) == ([range(4) | $first] + [range(2) | $forked[0].process] | sort))' processes |
 		grep -qx true || {
 		jq -c '.processes[] | [.process, .parent, .pid, .exit]' processes
 		false
