@@ -11,9 +11,9 @@
 #define SEGMENTS 1024u
 _Static_assert(SEGMENT_FDS == FDTAB_FIRST, "the first segment is one of them");
 
-struct fd_entry fdtab_first[FDTAB_FIRST];
-static _Atomic(struct fd_entry *) segments[SEGMENTS]; /* the first is fdtab_first, and not here */
-HOT static _Atomic unsigned end = 0;
+TABLE struct fd_entry fdtab_first[FDTAB_FIRST];
+TABLE static _Atomic(struct fd_entry *) segments[SEGMENTS]; /* the first is fdtab_first, and not here */
+HOT static _Atomic unsigned end;
 
 static struct fd_entry *map_segment(unsigned i)
 {

@@ -336,7 +336,7 @@ struct shell_call {
 /* One that environ does not point to now. */
 static struct shell_environ *free_environ(void)
 {
-	static struct shell_environ two[2];
+	TABLE static struct shell_environ two[2];
 
 	return environ == two[0].pointers ? &two[1] : &two[0];
 }

@@ -95,7 +95,9 @@ int hook_daemon(int nochdir, int noclose)
 
 	process_hear_of_forks();
 	thread.ticket.child = 0;
+	thread.calling = true;
 	ret = REAL(daemon)(nochdir, noclose);
+	thread.calling = false;
 	if (!process_enter())
 		return ret;
 	/* The child has used its ticket up; the parent comes back only if there is none. */
@@ -112,7 +114,9 @@ int hook_forkpty(int *master, char *name, const struct termios *termios, const s
 
 	process_hear_of_forks();
 	thread.ticket.child = 0;
+	thread.calling = true;
 	pid = REAL(forkpty)(master, name, termios, size);
+	thread.calling = false;
 	if (!process_enter())
 		return pid;
 	if (pid == 0)

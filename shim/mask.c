@@ -26,8 +26,8 @@ struct mask {
 	_Atomic uint64_t asked[ASKED_WORDS];
 };
 
-static struct mask table[SETS][WAYS];
-HOT _Atomic bool mask_used = false;
+TABLE static struct mask table[SETS][WAYS];
+HOT _Atomic bool mask_used;
 
 static uint64_t key_of(uint64_t cookie, uint64_t what)
 {

@@ -6,13 +6,13 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
+extern Elf64_Dyn _DYNAMIC[] __attribute__((visibility("hidden")));
 extern const char *gnu_get_libc_version(void) __attribute__((weak));
 
 #define VERSION_HIDDEN 0x8000u
-#define WORD_BITS (8 * sizeof(ElfW(Addr)))
+#define WORD_BITS (8 * sizeof(Elf64_Addr))
 
-static const ElfW(Dyn) * dynamic_entry(const ElfW(Dyn) * d, ElfW(Sxword) tag)
+static const Elf64_Dyn *dynamic_entry(const Elf64_Dyn *d, Elf64_Sxword tag)
 {
 	for (; d->d_tag != DT_NULL; d++) {
 		if (d->d_tag == tag)
@@ -22,9 +22,9 @@ static const ElfW(Dyn) * dynamic_entry(const ElfW(Dyn) * d, ElfW(Sxword) tag)
 }
 
 /* The dynamic linker has made addresses of them, but not in an object that it cannot write to. */
-static const void *table_of(const struct link_map *map, ElfW(Sxword) tag)
+static const void *table_of(const struct link_map *map, Elf64_Sxword tag)
 {
-	const ElfW(Dyn) *d = dynamic_entry(map->l_ld, tag);
+	const Elf64_Dyn *d = dynamic_entry(map->l_ld, tag);
 
 	if (d == NULL)
 		return NULL;
@@ -34,15 +34,15 @@ static const void *table_of(const struct link_map *map, ElfW(Sxword) tag)
 /* elf(5): the executable's DT_DEBUG; by its program headers, as its own symbols may be anybody's. */
 static const struct r_debug *debugger_view(void)
 {
-	const ElfW(Phdr) *ph = (const void *)getauxval(AT_PHDR), *dynamic = NULL;
+	const Elf64_Phdr *ph = (const void *)getauxval(AT_PHDR), *dynamic = NULL;
 	size_t n = getauxval(AT_PHNUM);
-	ElfW(Addr) base = 0;
+	Elf64_Addr base = 0;
 	bool has_base = false;
-	const ElfW(Dyn) * d;
+	const Elf64_Dyn *d;
 
 	for (size_t i = 0; ph != NULL && i < n; i++) {
 		if (ph[i].p_type == PT_PHDR) {
-			base = (ElfW(Addr))ph - ph[i].p_vaddr;
+			base = (Elf64_Addr)ph - ph[i].p_vaddr;
 			has_base = true;
 		} else if (ph[i].p_type == PT_DYNAMIC) {
 			dynamic = &ph[i];
@@ -97,7 +97,7 @@ static uint32_t gnu_hash(const char *s)
 }
 
 /* As the dynamic linker has it: of several versions the default one. */
-static bool is_definition(const ElfW(Sym) * sym, const ElfW(Versym) * version)
+static bool is_definition(const Elf64_Sym *sym, const Elf64_Versym *version)
 {
 	unsigned bind = ELF64_ST_BIND(sym->st_info), type = ELF64_ST_TYPE(sym->st_info);
 
@@ -110,9 +110,9 @@ static bool is_definition(const ElfW(Sym) * sym, const ElfW(Versym) * version)
 static uint32_t chain_of(const uint32_t *table, uint32_t hash, const uint32_t **chains)
 {
 	uint32_t n_buckets = table[0], n_words = table[2], shift = table[3], first = table[1];
-	const ElfW(Addr) *bloom = (const void *)(table + 4);
+	const Elf64_Addr *bloom = (const void *)(table + 4);
 	const uint32_t *buckets = (const uint32_t *)(const void *)(bloom + n_words);
-	ElfW(Addr) word = bloom[hash / WORD_BITS & (n_words - 1)];
+	Elf64_Addr word = bloom[hash / WORD_BITS & (n_words - 1)];
 
 	*chains = buckets + n_buckets - first;
 	if (!(word >> hash % WORD_BITS & word >> (hash >> shift) % WORD_BITS & 1) || n_buckets == 0)
@@ -120,10 +120,10 @@ static uint32_t chain_of(const uint32_t *table, uint32_t hash, const uint32_t **
 	return buckets[hash % n_buckets];
 }
 
-static const ElfW(Sym) * find_in(const struct link_map *map, const char *name, uint32_t hash)
+static const Elf64_Sym *find_in(const struct link_map *map, const char *name, uint32_t hash)
 {
-	const ElfW(Sym) *symbols = table_of(map, DT_SYMTAB);
-	const ElfW(Versym) *versions = table_of(map, DT_VERSYM);
+	const Elf64_Sym *symbols = table_of(map, DT_SYMTAB);
+	const Elf64_Versym *versions = table_of(map, DT_VERSYM);
 	const char *strings = table_of(map, DT_STRTAB);
 	const uint32_t *chains;
 	uint32_t i = chain_of(table_of(map, DT_GNU_HASH), hash, &chains);
@@ -143,7 +143,7 @@ void *objects_find(const struct objects *o, const char *symbol)
 	uint32_t hash = gnu_hash(symbol);
 
 	for (const struct link_map *map = o->first; map != NULL; map = map->l_next) {
-		const ElfW(Sym) *sym = find_in(map, symbol, hash);
+		const Elf64_Sym *sym = find_in(map, symbol, hash);
 
 		/* Only its own resolver says which function it is. */
 		if (sym != NULL && ELF64_ST_TYPE(sym->st_info) == STT_GNU_IFUNC)

@@ -17,7 +17,7 @@
 #define EXE_MAX 4096u
 #define ARGV_MAX 16384u
 
-HOT struct our_rules our_rules = { 0 };
+HOT struct our_rules our_rules;
 
 static char *map(size_t size)
 {

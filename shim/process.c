@@ -27,7 +27,7 @@
 #define ATTACH_WAITS 1000
 #define ID_MASK (((uint64_t)1 << 53) - 1) /* an id is exact as a JSON number */
 
-HOT struct self self = { 0 };
+HOT struct self self;
 _Thread_local struct thread thread;
 
 /* Two numbers to one id; the same two to the same.  Not 0 and not VFORK_UNRECORDED. */
@@ -319,9 +319,9 @@ static void unseen_fork(void)
 	struct fork_ticket none = { 0 };
 	bool exact;
 
-	/* The program's own handlers run before fork(3) comes back to its wrapper. */
-	if (thread.forking && thread.ticket.child != 0) {
-		process_in_child(0);
+	/* The program's own handlers run before fork(3) comes back to its wrapper, and before our own. */
+	if ((thread.forking || thread.calling) && thread.ticket.child != 0) {
+		process_in_child(thread.forking ? 0 : PS_F_ATFORK);
 		return;
 	}
 	disturbed(&none, &exact);
@@ -464,7 +464,7 @@ void *__dso_handle = &__dso_handle; /* the library is linked without start files
 
 void process_hear_of_forks(void)
 {
-	static _Atomic bool heard;
+	HOT static _Atomic bool heard;
 
 	if (atomic_exchange(&heard, true))
 		return;

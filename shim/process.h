@@ -48,6 +48,7 @@ struct thread {
 	uint64_t born;	      /* the process that began with this thread, a fork of another; 0: none */
 	uint64_t vfork_child; /* it is this vfork child, on its parent's memory; or VFORK_UNRECORDED */
 	bool forking;	      /* in a wrapper of fork: the atfork handlers have nothing to do */
+	bool calling;	      /* in a wrapper of a call that forks inside libc: the handlers tell of it */
 	bool attaching;
 	struct fork_ticket {
 		uint64_t child, ordinal; /* child 0: none */

@@ -10,7 +10,7 @@
 #include "common/unshared.h"
 #include "objects.h"
 
-HOT struct real real = { 0 };
+HOT struct real real;
 
 static long absent(void)
 {
@@ -54,8 +54,8 @@ static void *plain(const char *symbol)
 	return (void *)absent;
 }
 
-HOT static struct objects behind = { 0 };
-HOT static _Atomic bool is_started = false;
+HOT static struct objects behind;
+HOT static _Atomic bool is_started;
 
 /* Where the tables of all behind us cannot be read: at once, as dlsym(3) is not to be called just anywhere.
  * It calls malloc only for a symbol that is missing; if malloc then calls a wrapper again, that finds what
@@ -79,7 +79,8 @@ void real_start(void)
 {
 	if (atomic_load_explicit(&is_started, memory_order_acquire))
 		return;
-	if (!objects_behind(&behind))
+	/* Loaded by dlopen(3) we have libc in front of us. */
+	if (!objects_behind(&behind) || objects_find(&behind, "_exit") == NULL)
 		find_all();
 	atomic_store_explicit(&is_started, true, memory_order_release);
 }

@@ -19,7 +19,7 @@
 #define SWEEP_FDS 1024
 #define EARLY_STAMPS 12
 
-HOT static _Atomic bool clock_by_call = false;
+HOT static _Atomic bool clock_by_call;
 
 void log_clock_by_call(bool may)
 {

@@ -35,6 +35,11 @@ extern struct unshared unshared;
  * of sections is that of shim/sections.ld. */
 #define HOT __attribute__((section(".hot")))
 
+/* Large tables, most of them never touched, are zeros of the file: as .bss they would be a mapping more, to
+ * be made by each program and copied by each fork.  It is `unshared` alone that has to be memory of no file.
+ */
+#define TABLE __attribute__((section(".table")))
+
 /* Has the kernel wipe it from now on; false where it will not, and a fork that no hook sees goes unnoticed.
  */
 bool unshared_watch(void);

@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -638,6 +639,20 @@ static void call_in_child(void)
 	close(dup(STDIN_FILENO));
 }
 
+/* As in_child(), by a fork inside libc. */
+static void in_terminal(void (*run)(void))
+{
+	int master;
+	pid_t pid = forkpty(&master, NULL, NULL, NULL);
+
+	if (pid == 0) {
+		run();
+		_exit(0);
+	}
+	wait_child(pid);
+	close(master);
+}
+
 /* Forks by number, in the middle of a fork too, whose child is first in a handler of the program's. */
 static int numbers(int argc, char **argv)
 {
@@ -645,6 +660,7 @@ static int numbers(int argc, char **argv)
 	in_child(forks_by_number);
 	CHECK(pthread_atfork(forks_by_number, NULL, call_in_child) == 0);
 	in_child(call_in_child);
+	in_terminal(call_in_child);
 	return rest();
 }
 
