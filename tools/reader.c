@@ -11,6 +11,8 @@
 
 #include "common/session.h"
 #include "common/text.h"
+#include "pool.h"
+#include "runs.h"
 #include "util.h"
 
 #define CLOCK_DRIFT_MAX INT64_C(1000000000)
@@ -43,9 +45,19 @@ struct reader {
 	struct record *records;
 	size_t n_records, room;
 	uint64_t bad;
-	uint64_t first;	 /* when the oldest chunk was claimed, CLOCK_MONOTONIC; 0: none yet */
-	int64_t offset;	 /* CLOCK_REALTIME minus CLOCK_MONOTONIC then */
-	char *copies[2]; /* a chunk, as it was at the first look and at the second */
+	uint64_t first; /* when the oldest chunk was claimed, CLOCK_MONOTONIC; 0: none yet */
+	int64_t offset; /* CLOCK_REALTIME minus CLOCK_MONOTONIC then */
+	char *again;	/* a chunk, as it was at the second look */
+	struct pool pool;
+};
+
+/* What one poll finds. */
+struct poll {
+	char *copies; /* the chunks one behind another, each as it was at the first look */
+	struct taken *taken;
+	size_t n_taken;
+	struct run *runs;
+	size_t n_runs;
 };
 
 static int64_t clock_ns(clockid_t id)
@@ -74,34 +86,24 @@ int reader_open(const char *dir, struct reader **out)
 	ret = set_dir(r, dir);
 	if (ret < 0)
 		return ret;
-	for (int i = 0; i < 2; i++) {
-		r->copies[i] = malloc((size_t)CHUNK_PAGES_MAX * PS_PAGE);
-		if (r->copies[i] == NULL)
-			return -ENOMEM;
-	}
+	r->again = malloc((size_t)CHUNK_PAGES_MAX * PS_PAGE);
+	if (r->again == NULL)
+		return -ENOMEM;
 	*out = r;
 	r = NULL;
 	return 0;
 }
 
-static void free_arena(struct arena *a)
-{
-	for (size_t i = 0; i < a->n_chunks; i++)
-		free(a->chunks[i].seen);
-	free(a->chunks);
-	close(a->fd);
-}
-
 void reader_close(struct reader *r)
 {
-	for (size_t i = 0; i < r->n_arenas; i++)
-		free_arena(&r->arenas[i]);
+	for (size_t i = 0; i < r->n_arenas; i++) {
+		free(r->arenas[i].chunks);
+		close(r->arenas[i].fd);
+	}
 	free(r->arenas);
-	for (size_t i = 0; i < r->n_records; i++)
-		free((char *)(uintptr_t)r->records[i].tail);
 	free(r->records);
-	free(r->copies[0]);
-	free(r->copies[1]);
+	free(r->again);
+	pool_free(&r->pool);
 	free(r);
 }
 
@@ -177,7 +179,7 @@ static bool is_chunk(const struct ps_chunk *c, uint64_t pages_left)
 	       c->pages > 0 && c->pages <= CHUNK_PAGES_MAX && c->pages <= pages_left;
 }
 
-static int add_chunk(struct arena *a, uint64_t page, const struct ps_chunk *head, size_t at)
+static int add_chunk(struct reader *r, struct arena *a, uint64_t page, const struct ps_chunk *head, size_t at)
 {
 	struct chunk *more, c = { .page = page, .pages = head->pages, .ring = head->ring != 0 };
 
@@ -186,7 +188,7 @@ static int add_chunk(struct arena *a, uint64_t page, const struct ps_chunk *head
 		return -ENOMEM;
 	a->chunks = more;
 	c.slots = PS_CHUNK_SLOTS(c.pages);
-	c.seen = calloc(c.slots, sizeof(*c.seen));
+	c.seen = pool_take(&r->pool, c.slots * sizeof(*c.seen));
 	if (c.seen == NULL)
 		return -ENOMEM;
 	memmove(a->chunks + at + 1, a->chunks + at, (a->n_chunks - at) * sizeof(c));
@@ -233,7 +235,7 @@ static int find_chunks(struct reader *r, struct arena *a)
 			break;
 		if (is_chunk(&head, end - page)) {
 			note_clocks(r, &head);
-			ret = add_chunk(a, page, &head, i);
+			ret = add_chunk(r, a, page, &head, i);
 			if (ret < 0)
 				return ret;
 			continue;
@@ -252,47 +254,26 @@ static const struct ps_event *slot_of(const char *copy, uint32_t i)
 						       (size_t)i * PS_SLOT_SIZE);
 }
 
-static bool add_record(struct reader *r, const struct record *rec)
-{
-	struct record *more = array_room(r->records, &r->room, r->n_records + 1, sizeof(*more));
-
-	if (more == NULL)
-		return false;
-	r->records = more;
-	r->records[r->n_records++] = *rec;
-	return true;
-}
+/* Both looks at one chunk. */
+struct looks {
+	const char *first, *second;
+};
 
 /* Finished, and the same at both looks: then the first copy is whole. */
-static bool is_whole(const struct reader *r, uint32_t i, enum ps_state state)
+static bool is_whole(const struct looks *l, uint32_t i, enum ps_state state)
 {
-	uint32_t commit = slot_of(r->copies[0], i)->commit;
+	uint32_t commit = slot_of(l->first, i)->commit;
 
-	return commit == slot_of(r->copies[1], i)->commit && (commit & 3) == (uint32_t)state;
+	return commit == slot_of(l->second, i)->commit && (commit & 3) == (uint32_t)state;
 }
 
-/* The tails of the record at slot i; false if one of them is not its own. */
-static bool copy_tail(const struct reader *r, uint32_t i, uint32_t slots, struct record *rec)
+/* Whether all tails of the record at slot i are its own. */
+static bool has_tails(const struct looks *l, uint32_t i, const struct ps_event *ev)
 {
-	uint32_t lap = rec->ev.commit >> 2;
-	char *tail;
-
-	if (slots == 1)
-		return true;
-	tail = malloc((size_t)(slots - 1) * PS_TAIL_BYTES);
-	if (tail == NULL)
-		return false;
-	for (uint32_t k = 1; k < slots; k++) {
-		const struct ps_tail *t = (const void *)slot_of(r->copies[0], i + k);
-
-		if (!is_whole(r, i + k, PS_TAIL) || t->commit >> 2 != lap) {
-			free(tail);
+	for (uint32_t k = 1; k < ev->slots; k++) {
+		if (!is_whole(l, i + k, PS_TAIL) || slot_of(l->first, i + k)->commit >> 2 != ev->commit >> 2)
 			return false;
-		}
-		memcpy(tail + (size_t)(k - 1) * PS_TAIL_BYTES, t->data, PS_TAIL_BYTES);
 	}
-	rec->tail = tail;
-	rec->tail_len = rec->ev.tail;
 	return true;
 }
 
@@ -303,79 +284,92 @@ static bool is_sane(const struct chunk *c, uint32_t i, const struct ps_event *ev
 }
 
 /* Takes the record at slot i; returns how many slots that settled, 0 if it is not there yet. */
-static uint32_t take_record(struct reader *r, const struct arena *a, struct chunk *c, uint32_t i)
+static uint32_t take_record(struct reader *r, struct poll *p, const struct looks *l, struct chunk *c,
+			    uint32_t i)
 {
-	struct record rec = { .ev = *slot_of(r->copies[0], i),
-			      .uid = a->uid,
-			      .place = (uint64_t)(a - r->arenas) << 48 |
-				       (c->page * PS_PAGE / PS_SLOT_SIZE +
-					sizeof(struct ps_chunk) / PS_SLOT_SIZE + i) };
+	const struct ps_event *ev = slot_of(l->first, i);
 
-	if (!is_whole(r, i, PS_DONE))
+	if (!is_whole(l, i, PS_DONE))
 		return 0;
-	if (!is_sane(c, i, &rec.ev)) {
+	if (!is_sane(c, i, ev)) {
 		r->bad++;
-		c->seen[i] = rec.ev.commit;
+		c->seen[i] = ev->commit;
 		return 1;
 	}
-	if (!copy_tail(r, i, rec.ev.slots, &rec))
+	if (!has_tails(l, i, ev))
 		return 0;
-	if (rec.ev.kind == PS_PAD || !add_record(r, &rec)) {
-		free((char *)(uintptr_t)rec.tail);
-		if (rec.ev.kind != PS_PAD)
-			return 0;
-	}
-	c->n_counters += rec.ev.kind == PS_COUNT;
-	for (uint32_t k = 0; k < rec.ev.slots; k++)
-		c->seen[i + k] = slot_of(r->copies[0], i + k)->commit;
-	return rec.ev.slots;
+	if (ev->kind != PS_PAD)
+		p->taken[p->n_taken++] = (struct taken){ ev->stamp, ev };
+	c->n_counters += ev->kind == PS_COUNT;
+	for (uint32_t k = 0; k < ev->slots; k++)
+		c->seen[i + k] = slot_of(l->first, i + k)->commit;
+	return ev->slots;
 }
 
 /* A counter that was taken before: given again, the model finds what is new. */
-static void again(struct reader *r, const struct arena *a, struct chunk *c, uint32_t i)
+static void again(struct reader *r, struct poll *p, const struct looks *l, struct chunk *c, uint32_t i)
 {
-	if (slot_of(r->copies[0], i)->kind != PS_COUNT)
+	if (slot_of(l->first, i)->kind != PS_COUNT)
 		return;
 	c->n_counters--;
-	take_record(r, a, c, i);
+	take_record(r, p, l, c, i);
 }
 
-static bool copy_chunk(struct reader *r, const struct arena *a, const struct chunk *c)
-{
-	size_t size = (size_t)c->pages * PS_PAGE;
-
-	for (int i = 0; i < 2; i++) {
-		if (pread(a->fd, r->copies[i], size, (off_t)(c->page * PS_PAGE)) != (ssize_t)size)
-			return false;
-	}
-	return true;
-}
-
-static void read_chunk(struct reader *r, const struct arena *a, struct chunk *c)
+static void take_records(struct reader *r, struct poll *p, const struct looks *l, struct chunk *c)
 {
 	uint32_t limit;
 
-	if (!c->ring && c->count >= c->slots && c->pending == 0 && c->n_counters == 0)
-		return;
-	if (!copy_chunk(r, a, c))
-		return;
-	c->count = ((const struct ps_chunk *)(const void *)r->copies[0])->count;
+	c->count = ((const struct ps_chunk *)(const void *)l->first)->count;
 	limit = c->count < c->slots ? (uint32_t)c->count : c->slots;
 	c->pending = 0;
 	for (uint32_t i = 0; i < limit;) {
-		uint32_t commit = slot_of(r->copies[0], i)->commit, taken;
+		uint32_t commit = slot_of(l->first, i)->commit, taken;
 
 		if (c->seen[i] != 0 && c->seen[i] == commit) {
-			again(r, a, c, i);
+			again(r, p, l, c, i);
 			i++;
 			continue;
 		}
-		taken = take_record(r, a, c, i);
+		taken = take_record(r, p, l, c, i);
 		/* Tails of a record that is not whole are no records of their own. */
 		if (taken == 0 && (commit & 3) != PS_TAIL)
 			c->pending++;
 		i += taken > 0 ? taken : 1;
 	}
+}
+
+static bool may_have_news(const struct chunk *c)
+{
+	return c->ring || c->count < c->slots || c->pending > 0 || c->n_counters > 0;
+}
+
+static size_t chunk_size(const struct chunk *c)
+{
+	return (size_t)c->pages * PS_PAGE;
+}
+
+static bool look(const struct arena *a, const struct chunk *c, char *copy)
+{
+	return pread(a->fd, copy, chunk_size(c), (off_t)(c->page * PS_PAGE)) == (ssize_t)chunk_size(c);
+}
+
+static void read_chunk(struct reader *r, struct poll *p, const struct arena *a, struct chunk *c, char *copy)
+{
+	struct looks l = { copy, r->again };
+	struct run run = { .at = p->taken + p->n_taken,
+			   .copy = copy + sizeof(struct ps_chunk),
+			   .uid = a->uid };
+
+	if (!look(a, c, copy) || !look(a, c, r->again))
+		return;
+	take_records(r, p, &l, c);
+	run.end = p->taken + p->n_taken;
+	run.place = (uint64_t)(a - r->arenas) << 48 |
+		    (c->page * PS_PAGE / PS_SLOT_SIZE + sizeof(struct ps_chunk) / PS_SLOT_SIZE);
+	if (run.at == run.end)
+		return;
+	run_sort(&run);
+	p->runs[p->n_runs++] = run;
 }
 
 static void read_header(struct arena *a)
@@ -388,33 +382,118 @@ static void read_header(struct arena *a)
 	}
 }
 
-static int by_stamp(const void *a, const void *b)
+static int find_all(struct reader *r)
 {
-	const struct record *x = a, *y = b;
+	int ret = find_arenas(r);
 
-	if (x->ev.stamp != y->ev.stamp)
-		return x->ev.stamp < y->ev.stamp ? -1 : 1;
-	return x->place < y->place ? -1 : x->place > y->place;
+	for (size_t i = 0; ret == 0 && i < r->n_arenas; i++) {
+		read_header(&r->arenas[i]);
+		ret = find_chunks(r, &r->arenas[i]);
+	}
+	return ret;
+}
+
+/* Room for all that the chunks may hold. */
+static int poll_begin(const struct reader *r, struct poll *p)
+{
+	size_t size = 0, n = 0;
+
+	for (size_t i = 0; i < r->n_arenas; i++) {
+		const struct arena *a = &r->arenas[i];
+
+		for (size_t k = 0; k < a->n_chunks; k++) {
+			if (!may_have_news(&a->chunks[k]))
+				continue;
+			size += chunk_size(&a->chunks[k]);
+			n++;
+		}
+	}
+	p->copies = huge_alloc(size + 1);
+	p->taken = huge_alloc(size / PS_SLOT_SIZE * sizeof(*p->taken) + 1);
+	p->runs = huge_alloc(n * sizeof(*p->runs) + 1);
+	return p->copies != NULL && p->taken != NULL && p->runs != NULL ? 0 : -ENOMEM;
+}
+
+static void poll_free(struct poll *p)
+{
+	free(p->copies);
+	free(p->taken);
+	free(p->runs);
+}
+
+static void read_all(struct reader *r, struct poll *p)
+{
+	char *copy = p->copies;
+
+	for (size_t i = 0; i < r->n_arenas; i++) {
+		const struct arena *a = &r->arenas[i];
+
+		for (size_t k = 0; k < a->n_chunks; k++) {
+			size_t size = chunk_size(&a->chunks[k]);
+
+			if (!may_have_news(&a->chunks[k]))
+				continue;
+			read_chunk(r, p, a, &a->chunks[k], copy);
+			copy += size;
+		}
+	}
+}
+
+static int copy_tail(struct reader *r, struct record *rec, const struct ps_event *ev)
+{
+	char *tail;
+
+	if (ev->slots == 1)
+		return 0;
+	tail = pool_take(&r->pool, (ev->slots - 1u) * PS_TAIL_BYTES);
+	if (tail == NULL)
+		return -ENOMEM;
+	for (uint32_t k = 1; k < ev->slots; k++) {
+		const struct ps_tail *t = (const void *)(ev + k);
+
+		memcpy(tail + (size_t)(k - 1) * PS_TAIL_BYTES, t->data, PS_TAIL_BYTES);
+	}
+	rec->tail = tail;
+	rec->tail_len = ev->tail;
+	return 0;
+}
+
+static int add_records(struct reader *r, struct poll *p)
+{
+	struct record *more =
+		huge_room(r->records, &r->room, r->n_records, r->n_records + p->n_taken, sizeof(*more));
+	int ret = 0;
+
+	if (more == NULL)
+		return -ENOMEM;
+	r->records = more;
+	runs_begin(p->runs, p->n_runs);
+	while (p->n_runs > 0 && ret == 0) {
+		const struct run *run = p->runs;
+		struct record *rec = &r->records[r->n_records++];
+
+		*rec = (struct record){ .ev = *run->at->ev,
+					.uid = run->uid,
+					.place = run_place(run, run->at) };
+		ret = copy_tail(r, rec, run->at->ev);
+		runs_advance(p->runs, &p->n_runs);
+	}
+	return ret;
 }
 
 ssize_t reader_poll(struct reader *r)
 {
+	CLEANUP(poll_free) struct poll p = { 0 };
 	size_t before = r->n_records;
-	int ret = find_arenas(r);
+	int ret = find_all(r);
 
-	for (size_t i = 0; ret == 0 && i < r->n_arenas; i++) {
-		struct arena *a = &r->arenas[i];
-
-		read_header(a);
-		ret = find_chunks(r, a);
-		for (size_t k = 0; ret == 0 && k < a->n_chunks; k++)
-			read_chunk(r, a, &a->chunks[k]);
+	if (ret == 0)
+		ret = poll_begin(r, &p);
+	if (ret == 0) {
+		read_all(r, &p);
+		ret = p.n_taken > 0 ? add_records(r, &p) : 0;
 	}
-	if (ret < 0)
-		return ret;
-	if (r->n_records > before)
-		qsort(r->records + before, r->n_records - before, sizeof(*r->records), by_stamp);
-	return (ssize_t)(r->n_records - before);
+	return ret < 0 ? ret : (ssize_t)(r->n_records - before);
 }
 
 const struct record *reader_records(const struct reader *r, size_t *n)
