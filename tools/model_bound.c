@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct bound_key {
@@ -73,15 +72,12 @@ static struct bucket *bucket_make(struct model *m, const struct bound_key *key)
 
 	if (b != NULL)
 		return b;
-	b = calloc(1, sizeof(*b));
+	b = MODEL_NEW(m, struct bucket);
 	if (b == NULL)
 		return NULL;
 	b->key = *key;
 	HASH_ADD(hh, m->buckets, key, sizeof(b->key), b);
-	if (b->hh.tbl != NULL)
-		return b;
-	free(b);
-	return NULL;
+	return b->hh.tbl != NULL ? b : NULL;
 }
 
 int bound_update(struct model *m, struct socket *s)
@@ -187,11 +183,5 @@ struct holder *bound_beside(struct model *m, struct socket *s)
 
 void bound_free(struct model *m)
 {
-	struct bucket *b = m->buckets, *next;
-
 	HASH_CLEAR(hh, m->buckets);
-	for (; b != NULL; b = next) {
-		next = b->hh.next;
-		free(b);
-	}
 }

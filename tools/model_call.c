@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct endpoint address_of(const struct record *r, const struct ps_addr *addr)
@@ -19,13 +18,11 @@ static struct endpoint address_of(const struct record *r, const struct ps_addr *
 }
 
 /* ACT comes right before the record of its call; the rule is handed on to what becomes of that. */
-static char *take_rule(struct process *p, int32_t fd)
+static const char *take_rule(struct process *p, int32_t fd)
 {
 	struct process_node *n = process_node(p);
-	char *rule = n->act_fd == fd ? n->act_rule : NULL;
+	const char *rule = n->act_fd == fd ? n->act_rule : NULL;
 
-	if (rule == NULL)
-		free(n->act_rule);
 	n->act_rule = NULL;
 	return rule;
 }
@@ -33,16 +30,10 @@ static char *take_rule(struct process *p, int32_t fd)
 /* Where it was moved to is more to know than what else was done to it, then or later. */
 static void keep_rule(struct process *p, struct socket *s, int32_t fd)
 {
-	char *rule = take_rule(p, fd);
+	const char *rule = take_rule(p, fd);
 
-	if (rule == NULL)
+	if (rule == NULL || (s->rule != NULL && s->asked.family != 0 && !process_node(p)->act_moved))
 		return;
-	if (s->rule != NULL && s->asked.family != 0 && !process_node(p)->act_moved) {
-		free(rule);
-		return;
-	}
-	free(socket_node(s)->rule);
-	socket_node(s)->rule = rule;
 	s->rule = rule;
 }
 
@@ -63,8 +54,7 @@ int fold_act(struct model *m, struct process *p, const struct record *r)
 	if (further && n->act_moved)
 		return 0;
 	n->act_moved = r->ev.act.action == ACT_REDIRECT;
-	free(n->act_rule);
-	n->act_rule = strndup(r->tail, r->tail_len);
+	n->act_rule = model_text(m, r->tail, r->tail_len);
 	return n->act_rule != NULL ? 0 : -ENOMEM;
 }
 
@@ -92,7 +82,7 @@ static bool take_moved(struct socket *s)
 static int failure_add(struct model *m, struct process *p, const struct record *r,
 		       const struct endpoint *asked, struct holder *stood_in_the_way, bool moved)
 {
-	struct failure *f = calloc(1, sizeof(*f));
+	struct failure *f = MODEL_NEW(m, struct failure);
 
 	if (f == NULL)
 		return -ENOMEM;
@@ -194,10 +184,10 @@ int fold_set(struct model *m, struct process *p, const struct record *r)
 {
 	struct process_node *n = process_node(p);
 	bool unknown = r->ev.flags & PS_F_UNKNOWN;
-	int err;
+	int err = unknown ? process_partly(m, p, PARTLY_BLIND) : 0;
 
-	if (unknown)
-		process_partly(p, PARTLY_BLIND);
+	if (err < 0)
+		return err;
 	if (unknown || r->ev.set.cookie == 0)
 		err = fd_put(m, p, r->ev.fd, r->ev.stamp, NULL, ROAD_FOUND, NULL);
 	else
@@ -373,7 +363,7 @@ int fold_connect(struct model *m, struct process *p, const struct record *r)
 
 static int connection_add(struct model *m, struct process *p, struct socket *s, uint64_t opened)
 {
-	struct connection *c = calloc(1, sizeof(*c));
+	struct connection *c = slab_take(&m->spare_connections, &m->pool);
 
 	if (c == NULL)
 		return -ENOMEM;
@@ -531,17 +521,15 @@ int fold_count(struct model *m, struct process *p, const struct record *r)
 
 	HASH_FIND(hh, m->counts, &r->place, sizeof(r->place), c);
 	if (c == NULL) {
-		c = calloc(1, sizeof(*c));
+		c = MODEL_NEW(m, struct count);
 		if (c == NULL)
 			return -ENOMEM;
 		c->place = r->place;
 		c->process = p;
 		c->cookie = told->cookie;
 		HASH_ADD(hh, m->counts, place, sizeof(c->place), c);
-		if (c->hh.tbl == NULL) {
-			free(c);
+		if (c->hh.tbl == NULL)
 			return -ENOMEM;
-		}
 	}
 	if (c->process != p || c->cookie != told->cookie)
 		return 0; /* a counter does not change its subject */

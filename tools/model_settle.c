@@ -114,7 +114,7 @@ static int show_exec(struct process *p, struct model *m)
 
 	if (n->exec == NULL || n->exec_image != NULL)
 		return 0;
-	err = image_of_exec(p);
+	err = image_of_exec(m, p);
 	if (err < 0)
 		return err;
 	n->covered_before = p->covered;

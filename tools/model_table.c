@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLE_MIN 8u
+#define TABLE_MIN 4u
+#define TABLE_MAX (1u << 31)
+#define WALK_MAX 4u	  /* holders of one socket that are walked along */
 #define ANCESTORS_MAX 256 /* the chain comes from records */
 
 unsigned model_hash(const void *key, size_t len)
@@ -53,11 +55,20 @@ struct fd_entry *table_find(const struct fd_table *t, int32_t fd)
 	return e->fd == fd ? e : NULL;
 }
 
-static int table_grow(struct fd_table *t)
+static bool table_full(const struct fd_table *t, size_t entries)
 {
-	struct fd_table wider = { .size = t->size == 0 ? TABLE_MIN : t->size * 2, .used = t->used };
+	return entries > t->size - t->size / 4;
+}
 
-	wider.slots = calloc(wider.size, sizeof(*wider.slots));
+int table_room(struct model *m, struct fd_table *t, size_t entries)
+{
+	struct fd_table wider = { .size = t->size == 0 ? TABLE_MIN : t->size, .used = t->used };
+
+	while (table_full(&wider, entries) && wider.size < TABLE_MAX)
+		wider.size *= 2;
+	if (wider.size == t->size || entries == 0)
+		return 0;
+	wider.slots = pool_take(&m->pool, wider.size * sizeof(*wider.slots));
 	if (wider.slots == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < wider.size; i++)
@@ -66,18 +77,17 @@ static int table_grow(struct fd_table *t)
 		if (t->slots[i].fd >= 0)
 			*table_probe(&wider, t->slots[i].fd) = t->slots[i];
 	}
-	free(t->slots);
 	*t = wider;
 	return 0;
 }
 
-struct fd_entry *table_slot(struct fd_table *t, int32_t fd)
+struct fd_entry *table_slot(struct model *m, struct fd_table *t, int32_t fd)
 {
 	struct fd_entry *e = table_find(t, fd);
 
 	if (e != NULL)
 		return e;
-	if (t->used + 1 > t->size - t->size / 4 && table_grow(t) < 0)
+	if (table_full(t, (size_t)t->used + 1) && table_room(m, t, (size_t)t->used + 1) < 0)
 		return NULL;
 	e = table_probe(t, fd);
 	*e = (struct fd_entry){ .fd = fd };
@@ -124,6 +134,7 @@ static void link_of_socket(struct holder *h)
 
 	while (before != NULL && before->since > h->since)
 		before = holder_node(before)->prev_of_socket;
+	socket_node(s)->n_holders++;
 	h->next_of_socket = before != NULL ? before->next_of_socket : s->holders;
 	holder_node(h)->prev_of_socket = before;
 	if (before != NULL)
@@ -159,6 +170,7 @@ static void unlink_of_socket(struct holder *h)
 {
 	struct holder *before = holder_node(h)->prev_of_socket;
 
+	socket_node(h->socket)->n_holders--;
 	if (before != NULL)
 		before->next_of_socket = h->next_of_socket;
 	else
@@ -183,13 +195,22 @@ static void unlink_of_process(struct holder *h)
 		h->process->last_holder = before;
 }
 
+static struct holder *walk_to(const struct socket *s, const struct process *p)
+{
+	struct holder *h = s->last_holder;
+
+	while (h != NULL && (h->process != p || !holder_node(h)->newest))
+		h = holder_node(h)->prev_of_socket;
+	return h;
+}
+
 struct holder *holder_find(struct model *m, const struct process *p, const struct socket *s)
 {
 	const void *key[2] = { p, s };
 	struct holder *h;
 
-	if (s->holders == NULL)
-		return NULL;
+	if (!((const struct socket_node *)s)->hashed)
+		return walk_to(s, p);
 	HASH_FIND(hh, m->holders, key, sizeof(key), h);
 	return h;
 }
@@ -197,18 +218,37 @@ struct holder *holder_find(struct model *m, const struct process *p, const struc
 _Static_assert(offsetof(struct holder, socket) == offsetof(struct holder, process) + sizeof(void *),
 	       "process and socket are the key of a holder");
 
-/* The newest of its process and socket replaces the one before, if there is one. */
-static int holder_hash(struct model *m, struct holder *h, struct holder *before)
+static int holder_hash(struct model *m, struct holder *h)
 {
-	if (before != NULL)
-		HASH_DEL(m->holders, before);
 	HASH_ADD(hh, m->holders, process, 2 * sizeof(void *), h);
 	return h->hh.tbl != NULL ? 0 : -ENOMEM;
 }
 
-static void holder_unhash(struct model *m, struct holder *h)
+/* h, linked to its socket already, is the newest of its process and socket from now on. */
+static int holder_newest(struct model *m, struct holder *h)
 {
-	if (holder_find(m, h->process, h->socket) == h)
+	struct socket_node *s = socket_node(h->socket);
+	int err = 0;
+
+	holder_node(h)->newest = true;
+	if (s->hashed)
+		return holder_hash(m, h);
+	if (s->n_holders <= WALK_MAX)
+		return 0;
+	s->hashed = true;
+	for (h = s->socket.holders; h != NULL && err == 0; h = h->next_of_socket) {
+		if (holder_node(h)->newest)
+			err = holder_hash(m, h);
+	}
+	return err;
+}
+
+static void holder_not_newest(struct model *m, struct holder *h)
+{
+	if (!holder_node(h)->newest)
+		return;
+	holder_node(h)->newest = false;
+	if (socket_node(h->socket)->hashed)
 		HASH_DEL(m->holders, h);
 }
 
@@ -229,7 +269,7 @@ static void connection_of_holder(const struct holder *h, uint64_t closed)
 		c->closed = closed;
 }
 
-static int holder_room(struct holder_node *n)
+static int holder_room(struct model *m, struct holder_node *n)
 {
 	struct holder *h = &n->holder;
 	int32_t *fds;
@@ -240,12 +280,10 @@ static int holder_room(struct holder_node *n)
 	}
 	if (h->n_fds < n->size)
 		return 0;
-	fds = malloc(2 * (size_t)n->size * sizeof(*fds));
+	fds = pool_take(&m->pool, 2 * (size_t)n->size * sizeof(*fds));
 	if (fds == NULL)
 		return -ENOMEM;
 	memcpy(fds, h->fds, h->n_fds * sizeof(*fds));
-	if (h->fds != &n->one)
-		free(h->fds);
 	h->fds = fds;
 	n->size *= 2;
 	return 0;
@@ -273,7 +311,7 @@ int holder_attach(struct model *m, struct holder *h, int32_t fd)
 
 	if (at < h->n_fds && h->fds[at] == fd)
 		return 0;
-	if (holder_room(holder_node(h)) < 0)
+	if (holder_room(m, holder_node(h)) < 0)
 		return -ENOMEM;
 	memmove(h->fds + at + 1, h->fds + at, (h->n_fds - at) * sizeof(*h->fds));
 	h->fds[at] = fd;
@@ -303,11 +341,9 @@ void holder_remove(struct model *m, struct holder *h)
 	if (h->n_fds > 0)
 		(void)socket_held(m, h->socket, false);
 	h->n_fds = 0;
-	holder_unhash(m, h);
+	holder_not_newest(m, h);
 	unlink_of_process(h);
 	unlink_of_socket(h);
-	holder_node(h)->grave = m->holder_grave;
-	m->holder_grave = holder_node(h);
 }
 
 /* Two holders of one process turn out to be of one socket: the first road wins. */
@@ -337,7 +373,7 @@ int holder_move(struct model *m, struct holder *h, struct socket *to)
 {
 	struct process_node *p = process_node(h->process);
 	struct holder *there = holder_find(m, h->process, to);
-	bool newest = holder_find(m, h->process, h->socket) == h;
+	bool newest = holder_node(h)->newest;
 	struct holder *target = newest && there != NULL ? there : h;
 	int err = 0;
 
@@ -355,14 +391,14 @@ int holder_move(struct model *m, struct holder *h, struct socket *to)
 		h->socket = to; /* where a failure still points to it */
 		return err;
 	}
-	holder_unhash(m, h);
+	holder_not_newest(m, h);
 	unlink_of_socket(h);
 	if (h->n_fds > 0)
 		(void)socket_held(m, h->socket, false);
 	h->socket = to;
 	link_of_socket(h);
 	if (newest)
-		err = holder_hash(m, h, NULL);
+		err = holder_newest(m, h);
 	if (h->n_fds > 0 && err == 0)
 		err = socket_held(m, to, true);
 	return err;
@@ -518,16 +554,18 @@ static struct holder *holder_make(struct model *m, struct process *p, struct soc
 
 	if (h != NULL && (h->n_fds > 0 || resumes(h, road)))
 		return h;
-	n = calloc(1, sizeof(*n));
+	n = slab_take(&m->spare_holders, &m->pool);
 	if (n == NULL)
 		return NULL;
 	n->holder.process = p;
 	n->holder.socket = s;
 	n->holder.since = road == ROAD_SCANNED ? 0 : stamp;
 	road_resolve(m, &n->holder, road, from);
-	err = holder_hash(m, &n->holder, h);
+	if (h != NULL)
+		holder_not_newest(m, h);
 	link_of_process(&n->holder);
 	link_of_socket(&n->holder);
+	err = holder_newest(m, &n->holder);
 	return err == 0 ? &n->holder : NULL;
 }
 
@@ -555,7 +593,7 @@ int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struc
 
 	if (fd < 0)
 		return 0;
-	e = table_slot(&process_node(p)->table, fd);
+	e = table_slot(m, &process_node(p)->table, fd);
 	if (e == NULL)
 		return -ENOMEM;
 	if (e->stamp > stamp)
