@@ -137,6 +137,7 @@ static int fold(struct model *m, struct process *p, const struct record *r)
 
 	if (!n->own) {
 		n->own = true;
+		p->reader = r->reader;
 		err = process_partly(m, p, 0);
 		if (err < 0)
 			return err;

@@ -92,6 +92,7 @@ struct process {
 	bool live;			   /* as of model_settle() */
 	const char *covered;		   /* "preload"; "no: static" and the like; "partly: chroot" … */
 	struct image *image, *first_image; /* the present one; all from the first */
+	uint32_t reader;		   /* of its own first record; UINT32_MAX: it has none */
 	struct holder *holders, *last_holder;
 	struct process *next; /* in order of `started` */
 	UT_hash_handle hh;

@@ -26,6 +26,7 @@ struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
 	p->id = id;
 	p->started = p->last = stamp;
 	p->covered = "preload";
+	p->reader = UINT32_MAX;
 	HASH_ADD(hh, m->by_id, id, sizeof(p->id), p);
 	if (p->hh.tbl == NULL)
 		return NULL;

@@ -54,11 +54,11 @@ _Static_assert(sizeof(struct pool_block) % ALIGNMENT == 0, "what follows it is a
 
 static int add_block(struct pool *p, size_t size)
 {
-	size_t least = sizeof(struct pool_block) + size, whole = p->blocks == NULL ? FIRST_BLOCK : HUGE_PAGE;
+	size_t least = sizeof(struct pool_block) + size, whole = FIRST_BLOCK;
 	struct pool_block *b;
 
-	if (whole < least)
-		whole = least;
+	if (p->blocks != NULL || least > FIRST_BLOCK)
+		whole = (least + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
 	b = huge_alloc(whole);
 	if (b == NULL)
 		return -1;
@@ -69,7 +69,7 @@ static int add_block(struct pool *p, size_t size)
 	return 0;
 }
 
-void *pool_take(struct pool *p, size_t size)
+void *pool_take_raw(struct pool *p, size_t size)
 {
 	size_t whole = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 	void *taken;
@@ -80,7 +80,14 @@ void *pool_take(struct pool *p, size_t size)
 		return NULL;
 	taken = p->at;
 	p->at += whole;
-	return memset(taken, 0, size);
+	return taken;
+}
+
+void *pool_take(struct pool *p, size_t size)
+{
+	void *taken = pool_take_raw(p, size);
+
+	return taken != NULL ? memset(taken, 0, size) : NULL;
 }
 
 void pool_free(struct pool *p)

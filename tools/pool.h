@@ -23,6 +23,7 @@ struct pool {
 };
 
 void *pool_take(struct pool *p, size_t size); /* zeroed; NULL: no memory */
+void *pool_take_raw(struct pool *p, size_t size);
 void pool_free(struct pool *p);
 
 /* Objects of one size, of a pool, that are used again; the first word of a free one links it. */

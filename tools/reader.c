@@ -13,6 +13,7 @@
 #include "common/text.h"
 #include "pool.h"
 #include "runs.h"
+#include "slots.h"
 #include "util.h"
 
 #define CLOCK_DRIFT_MAX INT64_C(1000000000)
@@ -23,7 +24,7 @@ struct chunk {
 	uint32_t pages, slots;
 	bool ring;
 	uint64_t count; /* as last read */
-	uint32_t *seen; /* the commit word that each slot was taken with; 0: not yet */
+	uint32_t *seen; /* as of struct walk; NULL where nothing was taken, or all, for good */
 	uint32_t pending;
 	uint32_t n_counters;
 };
@@ -47,17 +48,31 @@ struct reader {
 	uint64_t bad;
 	uint64_t first; /* when the oldest chunk was claimed, CLOCK_MONOTONIC; 0: none yet */
 	int64_t offset; /* CLOCK_REALTIME minus CLOCK_MONOTONIC then */
-	char *again;	/* a chunk, as it was at the second look */
+	char *glance;	/* a chunk that is looked at but not kept */
 	struct pool pool;
+	struct copy *spare[CHUNK_PAGES_MAX + 1]; /* by their pages */
+	struct visit *visits;			 /* by stamp */
+	size_t n_visits, visits_room, visited;
+	struct run *runs; /* room for one a visit */
+	size_t n_runs, runs_room;
+	struct record current;
 };
 
-/* What one poll finds. */
-struct poll {
-	char *copies; /* the chunks one behind another, each as it was at the first look */
-	struct taken *taken;
-	size_t n_taken;
-	struct run *runs;
-	size_t n_runs;
+/* A chunk that was found to have news. */
+struct visit {
+	size_t arena, chunk;
+	uint32_t limit, n;
+	bool whole;	  /* nothing more will come */
+	uint64_t first;	  /* stamp */
+	uint64_t commits; /* as in struct walk */
+};
+
+/* A chunk's bytes, and behind them its records. */
+struct copy {
+	struct copy *next;
+	uint32_t pages;
+	uint32_t spare;
+	char bytes[];
 };
 
 static int64_t clock_ns(clockid_t id)
@@ -86,8 +101,8 @@ int reader_open(const char *dir, struct reader **out)
 	ret = set_dir(r, dir);
 	if (ret < 0)
 		return ret;
-	r->again = malloc((size_t)CHUNK_PAGES_MAX * PS_PAGE);
-	if (r->again == NULL)
+	r->glance = malloc((size_t)CHUNK_PAGES_MAX * PS_PAGE);
+	if (r->glance == NULL)
 		return -ENOMEM;
 	*out = r;
 	r = NULL;
@@ -102,7 +117,9 @@ void reader_close(struct reader *r)
 	}
 	free(r->arenas);
 	free(r->records);
-	free(r->again);
+	free(r->glance);
+	free(r->visits);
+	free(r->runs);
 	pool_free(&r->pool);
 	free(r);
 }
@@ -179,7 +196,7 @@ static bool is_chunk(const struct ps_chunk *c, uint64_t pages_left)
 	       c->pages > 0 && c->pages <= CHUNK_PAGES_MAX && c->pages <= pages_left;
 }
 
-static int add_chunk(struct reader *r, struct arena *a, uint64_t page, const struct ps_chunk *head, size_t at)
+static int add_chunk(struct arena *a, uint64_t page, const struct ps_chunk *head, size_t at)
 {
 	struct chunk *more, c = { .page = page, .pages = head->pages, .ring = head->ring != 0 };
 
@@ -188,9 +205,6 @@ static int add_chunk(struct reader *r, struct arena *a, uint64_t page, const str
 		return -ENOMEM;
 	a->chunks = more;
 	c.slots = PS_CHUNK_SLOTS(c.pages);
-	c.seen = pool_take(&r->pool, c.slots * sizeof(*c.seen));
-	if (c.seen == NULL)
-		return -ENOMEM;
 	memmove(a->chunks + at + 1, a->chunks + at, (a->n_chunks - at) * sizeof(c));
 	a->chunks[at] = c;
 	a->n_chunks++;
@@ -235,7 +249,7 @@ static int find_chunks(struct reader *r, struct arena *a)
 			break;
 		if (is_chunk(&head, end - page)) {
 			note_clocks(r, &head);
-			ret = add_chunk(r, a, page, &head, i);
+			ret = add_chunk(a, page, &head, i);
 			if (ret < 0)
 				return ret;
 			continue;
@@ -246,130 +260,6 @@ static int find_chunks(struct reader *r, struct arena *a)
 	}
 	a->first_gap = gap != 0 ? gap : page;
 	return 0;
-}
-
-static const struct ps_event *slot_of(const char *copy, uint32_t i)
-{
-	return (const struct ps_event *)(const void *)(copy + sizeof(struct ps_chunk) +
-						       (size_t)i * PS_SLOT_SIZE);
-}
-
-/* Both looks at one chunk. */
-struct looks {
-	const char *first, *second;
-};
-
-/* Finished, and the same at both looks: then the first copy is whole. */
-static bool is_whole(const struct looks *l, uint32_t i, enum ps_state state)
-{
-	uint32_t commit = slot_of(l->first, i)->commit;
-
-	return commit == slot_of(l->second, i)->commit && (commit & 3) == (uint32_t)state;
-}
-
-/* Whether all tails of the record at slot i are its own. */
-static bool has_tails(const struct looks *l, uint32_t i, const struct ps_event *ev)
-{
-	for (uint32_t k = 1; k < ev->slots; k++) {
-		if (!is_whole(l, i + k, PS_TAIL) || slot_of(l->first, i + k)->commit >> 2 != ev->commit >> 2)
-			return false;
-	}
-	return true;
-}
-
-static bool is_sane(const struct chunk *c, uint32_t i, const struct ps_event *ev)
-{
-	return ev->kind > PS_NO_EVENT && ev->kind < PS_KINDS && ev->slots >= 1 && ev->slots <= PS_SLOTS_MAX &&
-	       i + ev->slots <= c->slots && ev->tail <= (ev->slots - 1u) * PS_TAIL_BYTES;
-}
-
-/* Takes the record at slot i; returns how many slots that settled, 0 if it is not there yet. */
-static uint32_t take_record(struct reader *r, struct poll *p, const struct looks *l, struct chunk *c,
-			    uint32_t i)
-{
-	const struct ps_event *ev = slot_of(l->first, i);
-
-	if (!is_whole(l, i, PS_DONE))
-		return 0;
-	if (!is_sane(c, i, ev)) {
-		r->bad++;
-		c->seen[i] = ev->commit;
-		return 1;
-	}
-	if (!has_tails(l, i, ev))
-		return 0;
-	if (ev->kind != PS_PAD)
-		p->taken[p->n_taken++] = (struct taken){ ev->stamp, ev };
-	c->n_counters += ev->kind == PS_COUNT;
-	for (uint32_t k = 0; k < ev->slots; k++)
-		c->seen[i + k] = slot_of(l->first, i + k)->commit;
-	return ev->slots;
-}
-
-/* A counter that was taken before: given again, the model finds what is new. */
-static void again(struct reader *r, struct poll *p, const struct looks *l, struct chunk *c, uint32_t i)
-{
-	if (slot_of(l->first, i)->kind != PS_COUNT)
-		return;
-	c->n_counters--;
-	take_record(r, p, l, c, i);
-}
-
-static void take_records(struct reader *r, struct poll *p, const struct looks *l, struct chunk *c)
-{
-	uint32_t limit;
-
-	c->count = ((const struct ps_chunk *)(const void *)l->first)->count;
-	limit = c->count < c->slots ? (uint32_t)c->count : c->slots;
-	c->pending = 0;
-	for (uint32_t i = 0; i < limit;) {
-		uint32_t commit = slot_of(l->first, i)->commit, taken;
-
-		if (c->seen[i] != 0 && c->seen[i] == commit) {
-			again(r, p, l, c, i);
-			i++;
-			continue;
-		}
-		taken = take_record(r, p, l, c, i);
-		/* Tails of a record that is not whole are no records of their own. */
-		if (taken == 0 && (commit & 3) != PS_TAIL)
-			c->pending++;
-		i += taken > 0 ? taken : 1;
-	}
-}
-
-static bool may_have_news(const struct chunk *c)
-{
-	return c->ring || c->count < c->slots || c->pending > 0 || c->n_counters > 0;
-}
-
-static size_t chunk_size(const struct chunk *c)
-{
-	return (size_t)c->pages * PS_PAGE;
-}
-
-static bool look(const struct arena *a, const struct chunk *c, char *copy)
-{
-	return pread(a->fd, copy, chunk_size(c), (off_t)(c->page * PS_PAGE)) == (ssize_t)chunk_size(c);
-}
-
-static void read_chunk(struct reader *r, struct poll *p, const struct arena *a, struct chunk *c, char *copy)
-{
-	struct looks l = { copy, r->again };
-	struct run run = { .at = p->taken + p->n_taken,
-			   .copy = copy + sizeof(struct ps_chunk),
-			   .uid = a->uid };
-
-	if (!look(a, c, copy) || !look(a, c, r->again))
-		return;
-	take_records(r, p, &l, c);
-	run.end = p->taken + p->n_taken;
-	run.place = (uint64_t)(a - r->arenas) << 48 |
-		    (c->page * PS_PAGE / PS_SLOT_SIZE + sizeof(struct ps_chunk) / PS_SLOT_SIZE);
-	if (run.at == run.end)
-		return;
-	run_sort(&run);
-	p->runs[p->n_runs++] = run;
 }
 
 static void read_header(struct arena *a)
@@ -393,50 +283,171 @@ static int find_all(struct reader *r)
 	return ret;
 }
 
-/* Room for all that the chunks may hold. */
-static int poll_begin(const struct reader *r, struct poll *p)
+static size_t chunk_size(const struct chunk *c)
 {
-	size_t size = 0, n = 0;
-
-	for (size_t i = 0; i < r->n_arenas; i++) {
-		const struct arena *a = &r->arenas[i];
-
-		for (size_t k = 0; k < a->n_chunks; k++) {
-			if (!may_have_news(&a->chunks[k]))
-				continue;
-			size += chunk_size(&a->chunks[k]);
-			n++;
-		}
-	}
-	p->copies = huge_alloc(size + 1);
-	p->taken = huge_alloc(size / PS_SLOT_SIZE * sizeof(*p->taken) + 1);
-	p->runs = huge_alloc(n * sizeof(*p->runs) + 1);
-	return p->copies != NULL && p->taken != NULL && p->runs != NULL ? 0 : -ENOMEM;
+	return (size_t)c->pages * PS_PAGE;
 }
 
-static void poll_free(struct poll *p)
+static bool look(const struct arena *a, const struct chunk *c, char *copy)
 {
-	free(p->copies);
-	free(p->taken);
-	free(p->runs);
+	return pread(a->fd, copy, chunk_size(c), (off_t)(c->page * PS_PAGE)) == (ssize_t)chunk_size(c);
 }
 
-static void read_all(struct reader *r, struct poll *p)
+static bool may_have_news(const struct chunk *c)
 {
-	char *copy = p->copies;
+	return c->ring || c->count < c->slots || c->pending > 0 || c->n_counters > 0;
+}
 
-	for (size_t i = 0; i < r->n_arenas; i++) {
-		const struct arena *a = &r->arenas[i];
+/*
+ * The first look finds what there is and when it begins; the chunk is copied at the second, when its
+ * records' turn has come.  So no more of the log is in memory at a time than is written at a time.
+ */
+static int first_look(struct reader *r, size_t arena, size_t chunk)
+{
+	struct chunk *c = &r->arenas[arena].chunks[chunk];
+	struct walk w = { .copy = r->glance, .slots = c->slots, .seen = c->seen };
+	struct visit *more;
 
-		for (size_t k = 0; k < a->n_chunks; k++) {
-			size_t size = chunk_size(&a->chunks[k]);
+	if (!may_have_news(c) || !look(&r->arenas[arena], c, r->glance))
+		return 0;
+	c->count = ((const struct ps_chunk *)(const void *)r->glance)->count;
+	w.limit = c->count < c->slots ? (uint32_t)c->count : c->slots;
+	slots_walk(&w);
+	c->pending = w.pending;
+	if (w.n == 0 && w.settled == 0)
+		return 0;
+	more = array_room(r->visits, &r->visits_room, r->n_visits + 1, sizeof(*more));
+	if (more == NULL)
+		return -ENOMEM;
+	r->visits = more;
+	r->visits[r->n_visits++] = (struct visit){
+		.arena = arena,
+		.chunk = chunk,
+		.limit = w.limit,
+		.n = w.n,
+		.whole = !c->ring && w.limit == c->slots && w.pending == 0 && w.counters == 0,
+		.first = w.first,
+		.commits = w.commits,
+	};
+	return 0;
+}
 
-			if (!may_have_news(&a->chunks[k]))
-				continue;
-			read_chunk(r, p, a, &a->chunks[k], copy);
-			copy += size;
-		}
+static int by_first(const void *a, const void *b)
+{
+	const struct visit *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+int reader_begin(struct reader *r)
+{
+	int ret = find_all(r);
+	struct run *runs;
+
+	r->n_visits = r->visited = r->n_runs = 0;
+	for (size_t i = 0; i < r->n_arenas && ret == 0; i++) {
+		for (size_t k = 0; k < r->arenas[i].n_chunks && ret == 0; k++)
+			ret = first_look(r, i, k);
 	}
+	if (ret < 0 || r->n_visits == 0)
+		return ret;
+	runs = array_room(r->runs, &r->runs_room, r->n_visits, sizeof(*runs));
+	if (runs == NULL)
+		return -ENOMEM;
+	r->runs = runs;
+	qsort(r->visits, r->n_visits, sizeof(*r->visits), by_first);
+	return 0;
+}
+
+static struct copy *copy_take(struct reader *r, const struct chunk *c)
+{
+	struct copy *copy = r->spare[c->pages];
+
+	if (copy != NULL) {
+		r->spare[c->pages] = copy->next;
+		return copy;
+	}
+	copy = pool_take_raw(&r->pool, sizeof(*copy) + chunk_size(c) + c->slots * sizeof(struct taken));
+	if (copy != NULL)
+		copy->pages = c->pages;
+	return copy;
+}
+
+static void copy_give(struct reader *r, struct copy *copy)
+{
+	copy->next = r->spare[copy->pages];
+	r->spare[copy->pages] = copy;
+}
+
+/*
+ * At the second look the commit words must be as at the first.  Where some are not, and in a ring,
+ * which goes round, a third look tells which records are still those that were copied.
+ */
+static bool second_look(struct reader *r, const struct visit *v, struct walk *w)
+{
+	const struct arena *a = &r->arenas[v->arena];
+	struct chunk *c = &a->chunks[v->chunk];
+	bool same = slots_hash(w) == v->commits && !c->ring;
+
+	if (!same) {
+		if (!look(a, c, r->glance))
+			return false;
+		w->later = r->glance;
+	}
+	if (c->seen == NULL && !(same && v->whole))
+		c->seen = pool_take(&r->pool, c->slots * sizeof(*c->seen));
+	w->seen = c->seen;
+	return same || c->seen != NULL;
+}
+
+/* True if there is something in it; *copy is the run's then. */
+static bool read_chunk(struct reader *r, const struct visit *v, struct copy *copy, struct run *run)
+{
+	const struct arena *a = &r->arenas[v->arena];
+	struct chunk *c = &a->chunks[v->chunk];
+	struct walk w = { .copy = copy->bytes, .slots = c->slots, .limit = v->limit, .least = v->first };
+
+	w.taken = (struct taken *)(void *)(copy->bytes + chunk_size(c));
+	if (!look(a, c, copy->bytes) || !second_look(r, v, &w)) {
+		c->count = 0; /* next time */
+		return false;
+	}
+	slots_walk(&w);
+	c->pending = w.pending;
+	c->n_counters += w.counters;
+	r->bad += w.bad;
+	*run = (struct run){
+		.at = w.taken,
+		.end = w.taken + w.n,
+		.copy = copy,
+		.slots = copy->bytes + sizeof(struct ps_chunk),
+		.place = (uint64_t)v->arena << 48 |
+			 (c->page * PS_PAGE / PS_SLOT_SIZE + sizeof(struct ps_chunk) / PS_SLOT_SIZE),
+		.uid = a->uid,
+	};
+	run_sort(run);
+	return w.n > 0;
+}
+
+/* All chunks that may have the next record. */
+static int open_chunks(struct reader *r)
+{
+	for (; r->visited < r->n_visits; r->visited++) {
+		const struct visit *v = &r->visits[r->visited];
+		struct copy *copy;
+		struct run run;
+
+		if (r->n_runs > 0 && r->runs[0].at->stamp < v->first)
+			break;
+		copy = copy_take(r, &r->arenas[v->arena].chunks[v->chunk]);
+		if (copy == NULL)
+			return -ENOMEM;
+		if (read_chunk(r, v, copy, &run))
+			runs_add(r->runs, &r->n_runs, &run);
+		else
+			copy_give(r, copy);
+	}
+	return 0;
 }
 
 static int copy_tail(struct reader *r, struct record *rec, const struct ps_event *ev)
@@ -445,7 +456,7 @@ static int copy_tail(struct reader *r, struct record *rec, const struct ps_event
 
 	if (ev->slots == 1)
 		return 0;
-	tail = pool_take(&r->pool, (ev->slots - 1u) * PS_TAIL_BYTES);
+	tail = pool_take_raw(&r->pool, (ev->slots - 1u) * PS_TAIL_BYTES);
 	if (tail == NULL)
 		return -ENOMEM;
 	for (uint32_t k = 1; k < ev->slots; k++) {
@@ -458,41 +469,66 @@ static int copy_tail(struct reader *r, struct record *rec, const struct ps_event
 	return 0;
 }
 
-static int add_records(struct reader *r, struct poll *p)
+int reader_next(struct reader *r, const struct record **out)
 {
-	struct record *more =
-		huge_room(r->records, &r->room, r->n_records, r->n_records + p->n_taken, sizeof(*more));
-	int ret = 0;
+	int ret = open_chunks(r);
+	const struct run *run = r->runs;
+	struct copy *copy;
 
-	if (more == NULL)
-		return -ENOMEM;
-	r->records = more;
-	runs_begin(p->runs, p->n_runs);
-	while (p->n_runs > 0 && ret == 0) {
-		const struct run *run = p->runs;
-		struct record *rec = &r->records[r->n_records++];
+	if (ret < 0 || r->n_runs == 0)
+		return ret;
+	copy = run->at + 1 == run->end ? run->copy : NULL;
+	r->current = (struct record){ .ev = *run->at->ev, .uid = run->uid, .place = run_place(run, run->at) };
+	ret = copy_tail(r, &r->current, run->at->ev);
+	if (ret < 0)
+		return ret;
+	runs_advance(r->runs, &r->n_runs);
+	if (copy != NULL)
+		copy_give(r, copy);
+	*out = &r->current;
+	return 1;
+}
 
-		*rec = (struct record){ .ev = *run->at->ev,
-					.uid = run->uid,
-					.place = run_place(run, run->at) };
-		ret = copy_tail(r, rec, run->at->ev);
-		runs_advance(p->runs, &p->n_runs);
+void reader_rewind(struct reader *r)
+{
+	for (size_t i = 0; i < r->n_arenas; i++) {
+		r->arenas[i].n_chunks = 0;
+		r->arenas[i].first_gap = 1;
+	}
+	for (; r->n_runs > 0; r->n_runs--)
+		copy_give(r, r->runs[r->n_runs - 1].copy);
+	r->n_visits = r->visited = 0;
+	r->n_records = 0;
+	r->bad = 0;
+}
+
+static int keep_all(struct reader *r)
+{
+	size_t n = 0;
+	struct record *more;
+	const struct record *rec;
+	int ret;
+
+	for (size_t i = 0; i < r->n_visits; i++)
+		n += r->visits[i].n;
+	while ((ret = reader_next(r, &rec)) > 0) {
+		more = huge_room(r->records, &r->room, r->n_records, r->n_records + n + 1, sizeof(*more));
+		if (more == NULL)
+			return -ENOMEM;
+		r->records = more;
+		r->records[r->n_records++] = *rec;
+		n -= n > 0;
 	}
 	return ret;
 }
 
 ssize_t reader_poll(struct reader *r)
 {
-	CLEANUP(poll_free) struct poll p = { 0 };
 	size_t before = r->n_records;
-	int ret = find_all(r);
+	int ret = reader_begin(r);
 
 	if (ret == 0)
-		ret = poll_begin(r, &p);
-	if (ret == 0) {
-		read_all(r, &p);
-		ret = p.n_taken > 0 ? add_records(r, &p) : 0;
-	}
+		ret = keep_all(r);
 	return ret < 0 ? ret : (ssize_t)(r->n_records - before);
 }
 

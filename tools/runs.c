@@ -55,10 +55,13 @@ static void sink(struct run *runs, size_t n, size_t i)
 	runs[i] = one;
 }
 
-void runs_begin(struct run *runs, size_t n)
+void runs_add(struct run *runs, size_t *n, const struct run *one)
 {
-	for (size_t i = n / 2; i-- > 0;)
-		sink(runs, n, i);
+	size_t i = (*n)++;
+
+	for (size_t above; i > 0 && (above = (i - 1) / 2, run_before(one, &runs[above])); i = above)
+		runs[i] = runs[above];
+	runs[i] = *one;
 }
 
 void runs_advance(struct run *runs, size_t *n)

@@ -7,33 +7,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "portshim/event.h"
-
-/* A record where it lies in the copy of its chunk. */
-struct taken {
-	uint64_t stamp;
-	const struct ps_event *ev;
-};
+#include "slots.h"
 
 /* Those of one chunk. */
 struct run {
 	struct taken *at, *end;
-	const char *copy; /* of the chunk, whose first slot is at `place` */
+	struct copy *copy; /* where they are; the owner's */
+	const char *slots; /* there, of which the first is at `place` */
 	uint64_t place;
 	uint32_t uid;
 };
 
 static inline uint64_t run_place(const struct run *r, const struct taken *t)
 {
-	return r->place + (uint64_t)((const char *)t->ev - r->copy) / PS_SLOT_SIZE;
+	return r->place + (uint64_t)((const char *)t->ev - r->slots) / PS_SLOT_SIZE;
 }
 
 void run_sort(struct run *r);
 
-/* A heap of runs that are sorted and not empty. */
-void runs_begin(struct run *runs, size_t n);
+/* A heap of runs that are sorted and not empty, the first of all records at runs[0].at. */
 
-/* After one was taken from runs[0], and *n is not 0: the next is at runs[0].at, unless *n is 0 now. */
+/* One more. */
+void runs_add(struct run *runs, size_t *n, const struct run *one);
+
+/* Behind the first of runs[0], which is the first of all.  If that was its last, the run is taken out. */
 void runs_advance(struct run *runs, size_t *n);
 
 #endif
