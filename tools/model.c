@@ -17,6 +17,7 @@ struct model *model_new(void)
 	m->spare_sockets.size = sizeof(struct socket_node);
 	m->spare_holders.size = sizeof(struct holder_node);
 	m->spare_connections.size = sizeof(struct connection);
+	m->spare_packed.size = sizeof(struct packed);
 	return m;
 }
 

@@ -62,7 +62,7 @@ struct socket {
 	uint16_t family, type, protocol; /* 0: not known */
 	enum state state;
 	struct endpoint local, peer;
-	struct endpoint asked, peer_asked; /* by the program, where a rule redirected it; family 0 */
+	const struct endpoint *asked, *peer_asked; /* by the program, where a rule redirected it; NULL */
 	const char *rule; /* that redirected it, else the one that acted on it last: "web.rules:7"; NULL */
 	struct holder
 		*unshared; /* reuseport succeeded, and this one's socket takes what it should share; NULL */
@@ -133,7 +133,7 @@ struct connection {
 	struct socket *socket;
 	struct endpoint peer;
 	uint64_t opened, closed; /* stamps; closed 0: open, or not seen */
-	struct connection *next;
+	struct connection *prev, *next;
 };
 
 /* Whether two sockets cannot have both names, as bind(2) sees it; IPv6 ones not being for IPv6 only. */
@@ -152,6 +152,11 @@ int model_add(struct model *m, const struct record *records, size_t n);
  * dead.  After it the relation may be read.  scan_fds: reads /proc/PID/fd of the live ones too, for
  * inodes of accepted sockets and for connections whose records are overwritten. */
 int model_settle(struct model *m, bool scan_fds);
+
+/* Connections that were accepted, held by nobody else and closed are most of a busy server's sockets,
+ * and few want them: they are packed, and missing among sockets, holders and connections until this
+ * unpacks them.  0 or -ENOMEM. */
+int model_unpack(struct model *m);
 
 struct process *model_processes(struct model *m); /* list by ->next */
 struct socket *model_sockets(struct model *m);

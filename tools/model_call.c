@@ -32,7 +32,7 @@ static void keep_rule(struct process *p, struct socket *s, int32_t fd)
 {
 	const char *rule = take_rule(p, fd);
 
-	if (rule == NULL || (s->rule != NULL && s->asked.family != 0 && !process_node(p)->act_moved))
+	if (rule == NULL || (s->rule != NULL && s->asked != NULL && !process_node(p)->act_moved))
 		return;
 	s->rule = rule;
 }
@@ -79,6 +79,23 @@ static bool take_moved(struct socket *s)
 	return moved;
 }
 
+/* What the program asked for, if it was moved elsewhere. */
+static int take_asked(struct model *m, struct socket *s, const struct endpoint *asked,
+		      const struct endpoint **out)
+{
+	struct endpoint *copy;
+
+	*out = NULL;
+	if (!take_moved(s))
+		return 0;
+	copy = MODEL_NEW(m, struct endpoint);
+	if (copy == NULL)
+		return -ENOMEM;
+	*copy = *asked;
+	*out = asked->family != 0 ? copy : NULL;
+	return 0;
+}
+
 static int failure_add(struct model *m, struct process *p, const struct record *r,
 		       const struct endpoint *asked, struct holder *stood_in_the_way, bool moved)
 {
@@ -122,16 +139,22 @@ static bool like(const struct socket *s, uint16_t family, uint16_t type)
 
 #define LINEAGE_MAX 256
 
-/* The nameless socket that p, or an ancestor, accepted at that time. */
-static struct socket *socket_accepted(struct process *p, uint64_t stamp)
+/* The nameless socket that p, or an ancestor, accepted at that time; *out NULL: there is none. */
+static int socket_accepted(struct model *m, struct process *p, uint64_t stamp, struct socket **out)
 {
 	for (int i = 0; p != NULL && i < LINEAGE_MAX; i++, p = p->parent) {
+		int err = unpack_opened(m, p, stamp);
+
+		if (err < 0)
+			return err;
 		for (struct holder *h = p->holders; h != NULL; h = h->next_of_process) {
-			if (h->socket->cookie == 0 && h->socket->created == stamp)
-				return h->socket;
+			if (h->socket->cookie != 0 || h->socket->created != stamp)
+				continue;
+			*out = h->socket;
+			return 0;
 		}
 	}
-	return NULL;
+	return 0;
 }
 
 /*
@@ -141,11 +164,12 @@ static struct socket *socket_accepted(struct process *p, uint64_t stamp)
 static int socket_of_set(struct model *m, struct process *p, const struct record *r, struct socket **out)
 {
 	const struct ps_set *set = &r->ev.set;
-	struct socket *accepted = set->accepted != 0 ? socket_accepted(p, set->accepted) : NULL;
 	struct fd_entry *e = table_find(&process_node(p)->table, r->ev.fd);
-	struct socket *there = e != NULL ? e->socket : NULL;
+	struct socket *there = e != NULL ? e->socket : NULL, *accepted = NULL;
 	bool same = r->ev.flags & (PS_F_SAME | PS_F_STOCK);
 
+	if (set->accepted != 0 && socket_accepted(m, p, set->accepted, &accepted) < 0)
+		return -ENOMEM;
 	if (accepted != NULL)
 		return socket_identify(m, accepted, set->cookie, out);
 	if (there != NULL && there->cookie == 0 && e->stamp <= r->ev.stamp &&
@@ -267,7 +291,9 @@ int fold_bind(struct model *m, struct process *p, const struct record *r)
 		s->state = STATE_BOUND;
 	s->bound_at = r->ev.stamp;
 	socket_node(s)->bound_by = p;
-	s->asked = take_moved(s) ? asked : (struct endpoint){ 0 };
+	err = take_asked(m, s, &asked, &s->asked);
+	if (err < 0)
+		return err;
 	reuseport = process_node(p)->act_reuseport && process_node(p)->act_fd == r->ev.fd;
 	process_node(p)->act_reuseport = false;
 	keep_rule(p, s, r->ev.fd);
@@ -352,7 +378,9 @@ int fold_connect(struct model *m, struct process *p, const struct record *r)
 		return failure_add(m, p, r, &peer, NULL, take_moved(s));
 	if (s == NULL)
 		return 0;
-	s->peer_asked = take_moved(s) ? peer : (struct endpoint){ 0 };
+	err = take_asked(m, s, &peer, &s->peer_asked);
+	if (err < 0)
+		return err;
 	keep_rule(p, s, r->ev.fd);
 	if (peer.family == AF_UNSPEC)
 		return dissolve(m, s);
@@ -361,7 +389,7 @@ int fold_connect(struct model *m, struct process *p, const struct record *r)
 	return 0;
 }
 
-static int connection_add(struct model *m, struct process *p, struct socket *s, uint64_t opened)
+int connection_add(struct model *m, struct process *p, struct socket *s, uint64_t opened)
 {
 	struct connection *c = slab_take(&m->spare_connections, &m->pool);
 
@@ -373,6 +401,7 @@ static int connection_add(struct model *m, struct process *p, struct socket *s, 
 	c->peer = s->peer;
 	c->opened = opened;
 	socket_node(s)->connection = c;
+	c->prev = m->last_connection;
 	if (m->last_connection != NULL)
 		m->last_connection->next = c;
 	else

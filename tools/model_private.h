@@ -45,6 +45,8 @@ struct holder_node {
 	int32_t one;   /* fds points here while there is but one */
 	uint32_t size; /* of fds */
 	bool newest;   /* of its process and socket */
+	bool hashed;   /* and to be found in the hash */
+	bool ended;    /* among those that wait to be packed */
 };
 
 struct socket_node {
@@ -52,7 +54,7 @@ struct socket_node {
 	struct socket *prev;
 	uint64_t first_seen;
 	uint32_t n_holders;
-	bool hashed;   /* its holders are too many to walk along */
+	bool many;     /* its holders are too many to walk along */
 	uint32_t held; /* holders with an fd on it */
 	bool born;     /* a record told how it was made: it cannot turn out to be another */
 	bool scanned;  /* known from /proc only */
@@ -62,10 +64,10 @@ struct socket_node {
 	struct process *bound_by;
 	struct process *senders[2]; /* the last two different ones */
 	struct connection *connection;
-	const char *proto, *type; /* as words */
-	struct bucket *bucket;	  /* of the index of bound endpoints, NULL: not in it */
+	struct packed_like *packed_like; /* of those accepted from it */
+	const char *proto, *type;	 /* as words */
+	struct bucket *bucket;		 /* of the index of bound endpoints, NULL: not in it */
 	struct socket_node *bucket_next, *bucket_prev;
-	UT_hash_handle hh_inode; /* while /proc is scanned */
 };
 
 /* An exec of a program that will not report: done, unless a later record says that it failed. */
@@ -90,6 +92,9 @@ struct process_node {
 	struct process process;
 	struct process *prev;
 	struct fd_table table;
+	uint32_t n_holders;
+	bool many; /* as of a socket */
+	struct packed *packed;
 	bool own;	/* has records of its own */
 	bool forked;	/* made by a FORK record */
 	bool is_parent; /* another process names it */
@@ -110,6 +115,16 @@ struct process_node {
 	int32_t act_fd;
 	bool act_reuseport, act_moved; /* among the actions of that call */
 	char *covered_text;
+};
+
+/* A closed connection. */
+struct packed {
+	struct packed *next; /* of its process, closed before it */
+	struct packed_like *like;
+	uint64_t opened, closed;
+	uint16_t family, port; /* of the peer, as in struct endpoint */
+	uint32_t scope;
+	uint8_t ip[16];
 };
 
 /* A COUNT record, by its place. */
@@ -141,12 +156,12 @@ struct orphan {
 struct bucket;
 
 #define MET 64u
+#define ENDED 128u
 
 struct model {
 	struct process *by_id, *processes, *last_process;
 	struct process *recent; /* of the last record */
 	struct socket *by_cookie, *sockets, *last_socket;
-	struct socket_node *by_inode;
 	struct holder *holders; /* the newest of each (process, socket) */
 	struct failure *failures, *last_failure, *failures_by_key;
 	struct connection *connections, *last_connection;
@@ -159,6 +174,9 @@ struct model {
 	struct process
 		*processes_met[MET]; /* by the low bits of their hash: most of them are met again soon */
 	struct socket *sockets_met[MET];
+	struct slab spare_packed;
+	struct holder *ended[ENDED]; /* those that are to be packed, when their turn comes round */
+	unsigned n_ended;
 };
 
 #define MODEL_NEW(m, type) ((type *)pool_take(&(m)->pool, sizeof(type)))
@@ -212,6 +230,9 @@ void holder_detach(struct model *m, struct holder *h, int32_t fd, uint64_t stamp
 void holder_remove(struct model *m, struct holder *h); /* out of the relation, as if never made */
 int holder_move(struct model *m, struct holder *h, struct socket *to);
 
+/* One that was made before, behind `before` in its process's list. */
+int holder_return(struct model *m, struct holder *h, struct holder *before);
+
 /* Who else has it, or had it; NULL: nobody. */
 struct process *holder_other(struct socket *s, const struct process *p);
 
@@ -240,6 +261,15 @@ struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct 
 /* The holder of a socket at another address that overlaps with that of s, which was to be shared; NULL. */
 struct holder *bound_beside(struct model *m, struct socket *s);
 void bound_free(struct model *m);
+
+/* model_pack.c: closed connections, kept small. */
+
+int pack_later(struct model *m, struct holder *h);		       /* has no fd any more */
+int unpack_opened(struct model *m, struct process *p, uint64_t stamp); /* of p, if there is one */
+
+/* model_call.c */
+
+int connection_add(struct model *m, struct process *p, struct socket *s, uint64_t opened);
 
 /* model_fold.c, model_image.c, model_call.c: one handler a kind. */
 

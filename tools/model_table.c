@@ -11,7 +11,9 @@
 
 #define TABLE_MIN 4u
 #define TABLE_MAX (1u << 31)
-#define WALK_MAX 4u	  /* holders of one socket that are walked along */
+/* Holders that are walked along: those of a process mostly lie side by side. */
+#define WALK_PROCESS 16u
+#define WALK_SOCKET 4u
 #define ANCESTORS_MAX 256 /* the chain comes from records */
 
 unsigned model_hash(const void *key, size_t len)
@@ -147,13 +149,11 @@ static void link_of_socket(struct holder *h)
 		s->last_holder = h;
 }
 
-static void link_of_process(struct holder *h)
+static void link_behind(struct holder *h, struct holder *before)
 {
 	struct process *p = h->process;
-	struct holder *before = h->since == 0 ? NULL : p->last_holder;
 
-	while (before != NULL && before->since > h->since)
-		before = holder_node(before)->prev_of_process;
+	process_node(p)->n_holders++;
 	h->next_of_process = before != NULL ? before->next_of_process : p->holders;
 	holder_node(h)->prev_of_process = before;
 	if (before != NULL)
@@ -164,6 +164,15 @@ static void link_of_process(struct holder *h)
 		holder_node(h->next_of_process)->prev_of_process = h;
 	else
 		p->last_holder = h;
+}
+
+static void link_of_process(struct holder *h)
+{
+	struct holder *before = h->since == 0 ? NULL : h->process->last_holder;
+
+	while (before != NULL && before->since > h->since)
+		before = holder_node(before)->prev_of_process;
+	link_behind(h, before);
 }
 
 static void unlink_of_socket(struct holder *h)
@@ -185,6 +194,7 @@ static void unlink_of_process(struct holder *h)
 {
 	struct holder *before = holder_node(h)->prev_of_process;
 
+	process_node(h->process)->n_holders--;
 	if (before != NULL)
 		before->next_of_process = h->next_of_process;
 	else
@@ -195,7 +205,16 @@ static void unlink_of_process(struct holder *h)
 		h->process->last_holder = before;
 }
 
-static struct holder *walk_to(const struct socket *s, const struct process *p)
+static struct holder *walk_process(const struct process *p, const struct socket *s)
+{
+	struct holder *h = p->last_holder;
+
+	while (h != NULL && (h->socket != s || !holder_node(h)->newest))
+		h = holder_node(h)->prev_of_process;
+	return h;
+}
+
+static struct holder *walk_socket(const struct process *p, const struct socket *s)
 {
 	struct holder *h = s->last_holder;
 
@@ -204,13 +223,16 @@ static struct holder *walk_to(const struct socket *s, const struct process *p)
 	return h;
 }
 
+/* Of the newest of each process and socket, the hash has those for which both are of many holders. */
 struct holder *holder_find(struct model *m, const struct process *p, const struct socket *s)
 {
 	const void *key[2] = { p, s };
 	struct holder *h;
 
-	if (!((const struct socket_node *)s)->hashed)
-		return walk_to(s, p);
+	if (!((const struct socket_node *)s)->many)
+		return walk_socket(p, s);
+	if (!((const struct process_node *)p)->many)
+		return walk_process(p, s);
 	HASH_FIND(hh, m->holders, key, sizeof(key), h);
 	return h;
 }
@@ -220,36 +242,43 @@ _Static_assert(offsetof(struct holder, socket) == offsetof(struct holder, proces
 
 static int holder_hash(struct model *m, struct holder *h)
 {
+	struct holder_node *n = holder_node(h);
+
+	if (!n->newest || n->hashed || !process_node(h->process)->many || !socket_node(h->socket)->many)
+		return 0;
 	HASH_ADD(hh, m->holders, process, 2 * sizeof(void *), h);
-	return h->hh.tbl != NULL ? 0 : -ENOMEM;
+	n->hashed = h->hh.tbl != NULL;
+	return n->hashed ? 0 : -ENOMEM;
 }
 
-/* h, linked to its socket already, is the newest of its process and socket from now on. */
+/* h, linked already, is the newest of its process and socket from now on. */
 static int holder_newest(struct model *m, struct holder *h)
 {
+	struct process_node *p = process_node(h->process);
 	struct socket_node *s = socket_node(h->socket);
 	int err = 0;
 
 	holder_node(h)->newest = true;
-	if (s->hashed)
-		return holder_hash(m, h);
-	if (s->n_holders <= WALK_MAX)
-		return 0;
-	s->hashed = true;
-	for (h = s->socket.holders; h != NULL && err == 0; h = h->next_of_socket) {
-		if (holder_node(h)->newest)
-			err = holder_hash(m, h);
+	if (!p->many && p->n_holders > WALK_PROCESS) {
+		p->many = true;
+		for (struct holder *i = p->process.holders; i != NULL && err == 0; i = i->next_of_process)
+			err = holder_hash(m, i);
 	}
-	return err;
+	if (!s->many && s->n_holders > WALK_SOCKET) {
+		s->many = true;
+		for (struct holder *i = s->socket.holders; i != NULL && err == 0; i = i->next_of_socket)
+			err = holder_hash(m, i);
+	}
+	return err < 0 ? err : holder_hash(m, h);
 }
 
 static void holder_not_newest(struct model *m, struct holder *h)
 {
-	if (!holder_node(h)->newest)
-		return;
 	holder_node(h)->newest = false;
-	if (socket_node(h->socket)->hashed)
-		HASH_DEL(m->holders, h);
+	if (!holder_node(h)->hashed)
+		return;
+	holder_node(h)->hashed = false;
+	HASH_DEL(m->holders, h);
 }
 
 /* How many processes have an fd on a socket decides whether its endpoint is taken. */
@@ -344,6 +373,13 @@ void holder_remove(struct model *m, struct holder *h)
 	holder_not_newest(m, h);
 	unlink_of_process(h);
 	unlink_of_socket(h);
+}
+
+int holder_return(struct model *m, struct holder *h, struct holder *before)
+{
+	link_behind(h, before);
+	link_of_socket(h);
+	return holder_newest(m, h);
 }
 
 /* Two holders of one process turn out to be of one socket: the first road wins. */
@@ -570,19 +606,21 @@ static struct holder *holder_make(struct model *m, struct process *p, struct soc
 }
 
 /* The socket leaves the entry. */
-static void entry_drop(struct model *m, struct fd_entry *e, uint64_t stamp, bool race)
+static int entry_drop(struct model *m, struct fd_entry *e, uint64_t stamp, bool race)
 {
 	struct holder *h = e->holder;
 
+	e->socket = NULL;
+	e->holder = NULL;
 	holder_detach(m, h, e->fd, stamp);
 	/* Found in /proc before its own record was read: that record has come now. */
 	if (race && h->n_fds == 0 && h->since == 0 && socket_node(h->socket)->scanned) {
 		holder_remove(m, h);
 		if (h->socket->holders == NULL)
 			socket_bury(m, h->socket);
+		return 0;
 	}
-	e->socket = NULL;
-	e->holder = NULL;
+	return h->n_fds == 0 ? pack_later(m, h) : 0;
 }
 
 int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struct socket *s, enum road road,
@@ -601,8 +639,8 @@ int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struc
 	e->stamp = stamp;
 	if (e->socket == s)
 		return 0;
-	if (e->socket != NULL)
-		entry_drop(m, e, stamp, s != NULL);
+	if (e->socket != NULL && entry_drop(m, e, stamp, s != NULL) < 0)
+		return -ENOMEM;
 	if (s == NULL)
 		return 0;
 	h = holder_make(m, p, s, road, from, stamp);

@@ -92,8 +92,8 @@ GET(holder_local)
 
 GET(holder_asked)
 {
-	if (H->socket->asked.family != 0)
-		set_endpoint(out, &H->socket->asked);
+	if (H->socket->asked != NULL)
+		set_endpoint(out, H->socket->asked);
 	else
 		set_null(out);
 }
@@ -260,7 +260,7 @@ static bool wants_holder(const struct holder_filter *f, const struct holder *h)
 int view_holders(struct model *m, int64_t offset, const struct holder_filter *filter, struct view *out)
 {
 	struct view v = { .name = "holders", .columns = holder_columns, .offset = offset };
-	int ret = 0;
+	int ret = filter->all && filter->past ? model_unpack(m) : 0;
 
 	for (const struct socket *s = model_sockets(m); s != NULL && ret == 0; s = s->next) {
 		if (!wants_socket(filter, s))
@@ -518,8 +518,10 @@ int view_tree(struct model *m, int64_t offset, bool past, bool all, struct view 
 {
 	struct view v = { .name = "processes", .columns = process_columns, .offset = offset, .all = all };
 	CLEANUP(places_free) struct places places = { 0 };
-	int ret = make_places(m, &places);
+	int ret = all ? model_unpack(m) : 0;
 
+	if (ret == 0)
+		ret = make_places(m, &places);
 	for (const struct process *p = model_processes(m); p != NULL && ret == 0; p = p->next) {
 		if (past || p->live)
 			ret = place_with_ancestors(&v, &places, p);

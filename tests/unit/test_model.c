@@ -1458,13 +1458,13 @@ static void redirected_bind(void **state)
 	ev_bind(1, 3, 0xa, "127.0.0.1", 80, 0);
 	ev_local(1, 3, 0xa, "127.0.0.1", 8080);
 	ENDPOINT(holder(1, 0xa)->socket->local, "127.0.0.1:8080");
-	ENDPOINT(holder(1, 0xa)->socket->asked, "127.0.0.1:80");
+	ENDPOINT(*holder(1, 0xa)->socket->asked, "127.0.0.1:80");
 	assert_string_equal(holder(1, 0xa)->socket->rule, "web.rules:7");
 	/* Where nothing was moved, nothing else was asked for, whatever rule acted. */
 	ev_socket(1, 4, 0xb);
 	ev_act(1, 4, 0xb, ACT_CLOEXEC, 0, "-r #2");
 	ev_bind(1, 4, 0xb, "127.0.0.1", 81, 0);
-	ENDPOINT(holder(1, 0xb)->socket->asked, "");
+	assert_null(holder(1, 0xb)->socket->asked);
 	assert_string_equal(holder(1, 0xb)->socket->rule, "-r #2");
 	ev_socket(1, 5, 0xc);
 	ev_bind(1, 5, 0xc, "127.0.0.1", 82, 0);
@@ -1488,7 +1488,7 @@ static void redirected_bind_fails(void **state)
 	assert_int_equal(newest_failure()->taken, TAKEN_NOT);
 	assert_string_equal(newest_failure()->rule, "web.rules:7");
 	ev_bind(1, 4, 0xb, "127.0.0.1", 81, 0);
-	ENDPOINT(holder(1, 0xb)->socket->asked, "");
+	assert_null(holder(1, 0xb)->socket->asked);
 	assert_null(holder(1, 0xb)->socket->rule);
 }
 
