@@ -44,18 +44,25 @@ static struct bound_key key_of(uint16_t type, const struct endpoint *ep)
 	return key;
 }
 
-static void take_out(struct socket_node *n)
+/* A bucket that nothing is in any more is used again: the index stays as small as what is bound. */
+static void take_out(struct model *m, struct socket_node *n)
 {
-	if (n->bucket == NULL)
+	struct bucket *b = n->bucket;
+
+	if (b == NULL)
 		return;
 	if (n->bucket_prev != NULL)
 		n->bucket_prev->bucket_next = n->bucket_next;
 	else
-		n->bucket->first = n->bucket_next;
+		b->first = n->bucket_next;
 	if (n->bucket_next != NULL)
 		n->bucket_next->bucket_prev = n->bucket_prev;
 	n->bucket = NULL;
 	n->bucket_next = n->bucket_prev = NULL;
+	if (b->first != NULL)
+		return;
+	HASH_DEL(m->buckets, b);
+	slab_give(&m->spare_buckets, b);
 }
 
 static struct bucket *bucket_find(struct model *m, const struct bound_key *key)
@@ -72,7 +79,8 @@ static struct bucket *bucket_make(struct model *m, const struct bound_key *key)
 
 	if (b != NULL)
 		return b;
-	b = MODEL_NEW(m, struct bucket);
+	m->spare_buckets.size = sizeof(*b);
+	b = slab_take(&m->spare_buckets, &m->pool);
 	if (b == NULL)
 		return NULL;
 	b->key = *key;
@@ -85,7 +93,7 @@ int bound_update(struct model *m, struct socket *s)
 	struct socket_node *n = socket_node(s);
 	struct bound_key key;
 
-	take_out(n);
+	take_out(m, n);
 	if (!takes_endpoint(s))
 		return 0;
 	key = key_of(s->type, &s->local);

@@ -24,6 +24,10 @@ unsigned model_hash(const void *key, size_t len);
 #include "model.h"
 #include "pool.h"
 
+/* Chains are of one or two: an element is far more often cold than in the cache. */
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_BKT_CAPACITY_THRESH 6u
+
 /* The last news of a descriptor. */
 struct fd_entry {
 	int32_t fd;	       /* -1: slot not used */
@@ -170,10 +174,11 @@ struct model {
 	struct bucket *buckets;
 	struct orphan *orphans, *ready, *last_ready;
 	struct pool pool;
-	struct slab spare_sockets, spare_holders, spare_connections;
+	struct slab spare_sockets, spare_holders, spare_connections, spare_buckets;
 	struct process
 		*processes_met[MET]; /* by the low bits of their hash: most of them are met again soon */
 	struct socket *sockets_met[MET];
+	uint64_t last_cookie; /* the greatest that a socket has had: the kernel counts */
 	struct slab spare_packed;
 	struct holder *ended[ENDED]; /* those that are to be packed, when their turn comes round */
 	unsigned n_ended;

@@ -53,6 +53,8 @@ struct socket *socket_by_cookie(struct model *m, uint64_t cookie)
 
 	if (s != NULL && s->cookie == cookie)
 		return s;
+	if (cookie > m->last_cookie)
+		return NULL;
 	HASH_FIND_BYHASHVALUE(hh, m->by_cookie, &cookie, sizeof(cookie), hash, s);
 	if (s != NULL)
 		*met = s;
@@ -62,6 +64,8 @@ struct socket *socket_by_cookie(struct model *m, uint64_t cookie)
 static int give_cookie(struct model *m, struct socket *s, uint64_t cookie)
 {
 	s->cookie = cookie;
+	if (cookie > m->last_cookie)
+		m->last_cookie = cookie;
 	HASH_ADD(hh, m->by_cookie, cookie, sizeof(s->cookie), s);
 	if (s->hh.tbl != NULL)
 		return 0;

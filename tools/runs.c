@@ -41,16 +41,28 @@ static bool run_before(const struct run *a, const struct run *b)
 	return run_place(a, a->at) < run_place(b, b->at);
 }
 
-static void sink(struct run *runs, size_t n, size_t i)
+/* The first of the two below i; n: there is none. */
+static size_t below(const struct run *runs, size_t n, size_t i)
 {
-	const struct run one = runs[i];
+	size_t child = 2 * i + 1;
 
-	for (size_t child; (child = 2 * i + 1) < n; i = child) {
-		if (child + 1 < n && run_before(&runs[child + 1], &runs[child]))
-			child++;
-		if (!run_before(&runs[child], &one))
-			break;
+	if (child >= n)
+		return n;
+	return child + 1 < n && run_before(&runs[child + 1], &runs[child]) ? child + 1 : child;
+}
+
+static void sink(struct run *runs, size_t n)
+{
+	size_t i = 0, child = below(runs, n, 0);
+	struct run one;
+
+	/* Mostly a process writes some records in a row. */
+	if (child == n || !run_before(&runs[child], &runs[0]))
+		return;
+	one = runs[0];
+	for (; child < n && run_before(&runs[child], &one); child = below(runs, n, i)) {
 		runs[i] = runs[child];
+		i = child;
 	}
 	runs[i] = one;
 }
@@ -68,6 +80,5 @@ void runs_advance(struct run *runs, size_t *n)
 {
 	if (++runs[0].at == runs[0].end)
 		runs[0] = runs[--*n];
-	if (*n > 1)
-		sink(runs, *n, 0);
+	sink(runs, *n);
 }
