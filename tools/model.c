@@ -64,6 +64,7 @@ void model_free(struct model *m)
 	bound_free(m);
 	free_orphans(m);
 	pool_free(&m->pool);
+	pool_free(&m->processes_pool);
 	free(m);
 }
 

@@ -17,7 +17,7 @@
 
 struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
 {
-	struct process_node *n = MODEL_NEW(m, struct process_node);
+	struct process_node *n = pool_take(&m->processes_pool, sizeof(*n));
 	struct process *p;
 
 	if (n == NULL)

@@ -26,7 +26,7 @@ static int image_link(struct process *p, struct image *i)
 
 static struct image *image_new(struct model *m, uint64_t stamp)
 {
-	struct image *i = MODEL_NEW(m, struct image);
+	struct image *i = pool_take(&m->processes_pool, sizeof(*i));
 
 	if (i != NULL)
 		i->since = stamp;

@@ -173,7 +173,8 @@ struct model {
 	struct pid_entry *pids;
 	struct bucket *buckets;
 	struct orphan *orphans, *ready, *last_ready;
-	struct pool pool;
+	struct pool pool,
+		processes_pool; /* processes are looked at for each of their holders: close together */
 	struct slab spare_sockets, spare_holders, spare_connections, spare_buckets;
 	struct process
 		*processes_met[MET]; /* by the low bits of their hash: most of them are met again soon */

@@ -10,6 +10,7 @@
 #define HUGE_FROM ((size_t)64 << 10) /* as many small pages cost what a huge one does */
 #define FIRST_BLOCK ((size_t)16 << 10)
 #define ALIGNMENT 16u
+#define LEAST 16u /* elements of an array */
 
 void *huge_alloc(size_t size)
 {
@@ -29,11 +30,13 @@ void *huge_alloc(size_t size)
 
 void *huge_room(void *array, size_t *room, size_t used, size_t want, size_t size)
 {
-	size_t n = want > 2 * *room ? want : 2 * *room;
+	size_t n = *room == 0 && want < LEAST ? LEAST : 2 * *room;
 	void *p;
 
 	if (want <= *room)
 		return array;
+	if (n < want)
+		n = want;
 	if (n > SIZE_MAX / size)
 		return NULL;
 	p = huge_alloc(n * size);

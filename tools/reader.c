@@ -101,7 +101,7 @@ int reader_open(const char *dir, struct reader **out)
 	ret = set_dir(r, dir);
 	if (ret < 0)
 		return ret;
-	r->glance = malloc((size_t)CHUNK_PAGES_MAX * PS_PAGE);
+	r->glance = pool_take_raw(&r->pool, (size_t)CHUNK_PAGES_MAX * PS_PAGE);
 	if (r->glance == NULL)
 		return -ENOMEM;
 	*out = r;
@@ -117,7 +117,6 @@ void reader_close(struct reader *r)
 	}
 	free(r->arenas);
 	free(r->records);
-	free(r->glance);
 	free(r->visits);
 	free(r->runs);
 	pool_free(&r->pool);

@@ -226,6 +226,53 @@ static int compare_holders(const void *x, const void *y)
 	return (a->since > b->since) - (a->since < b->since);
 }
 
+/* The end of the rows from `begin` on that are in order already. */
+static size_t run_end(const struct view *v, size_t begin)
+{
+	size_t end = begin + 1;
+
+	while (end < v->n && compare_holders(&v->rows[end - 1], &v->rows[end]) <= 0)
+		end++;
+	return end;
+}
+
+/* Merges [begin, middle) and [middle, end) into `to`. */
+static void merge_runs(const struct view *v, size_t begin, size_t middle, size_t end, struct view_row *to)
+{
+	const struct view_row *a = &v->rows[begin], *b = &v->rows[middle];
+
+	for (size_t i = begin; i < end; i++) {
+		bool first = b == &v->rows[end] || (a < &v->rows[middle] && compare_holders(a, b) <= 0);
+
+		to[i] = first ? *a++ : *b++;
+	}
+}
+
+/*
+ * The holders of a socket come in order of time, mostly that of pids too, so that there are long runs
+ * to merge: a comparison looks at memory that is far apart.
+ */
+static int sort_holders(struct view *v)
+{
+	struct view_row *to = huge_alloc((v->n + 1) * sizeof(*to)), *swap;
+	size_t end, runs = 2;
+
+	if (to == NULL)
+		return -ENOMEM;
+	for (; runs > 1; swap = v->rows, v->rows = to, to = swap) {
+		runs = 0;
+		for (size_t begin = 0; begin < v->n; begin = end, runs++) {
+			size_t middle = run_end(v, begin);
+
+			end = middle < v->n ? run_end(v, middle) : middle;
+			merge_runs(v, begin, middle, end, to);
+		}
+	}
+	v->room = v->n;
+	free(to);
+	return 0;
+}
+
 static bool has_word(const char *const *words, size_t n, const char *word)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -272,14 +319,13 @@ int view_holders(struct model *m, int64_t offset, const struct holder_filter *fi
 			v.optional |= s->rule != NULL;
 		}
 	}
-	if (ret < 0) {
+	if (ret == 0)
+		ret = sort_holders(&v);
+	if (ret < 0)
 		view_free(&v);
-		return ret;
-	}
-	if (v.n > 0)
-		qsort(v.rows, v.n, sizeof(*v.rows), compare_holders);
-	*out = v;
-	return 0;
+	else
+		*out = v;
+	return ret;
 }
 
 /* Processes, as `tree` shows them */
