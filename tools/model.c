@@ -17,6 +17,8 @@ struct model *model_new(void)
 	m->spare_sockets.size = sizeof(struct socket_node);
 	m->spare_holders.size = sizeof(struct holder_node);
 	m->spare_connections.size = sizeof(struct connection);
+	m->spare_entries.size = sizeof(struct holder_entry);
+	m->spare_buckets.size = bound_bucket_size();
 	m->spare_packed.size = sizeof(struct packed);
 	return m;
 }
@@ -126,7 +128,7 @@ static void exec_check(struct process *p, const struct ps_event *ev)
 {
 	const struct process_node *n = process_node(p);
 
-	if (n->exec == NULL || ev->kind == PS_EXEC_CLOSES || ev->kind == PS_START)
+	if (ev->kind == PS_EXEC_CLOSES || ev->kind == PS_START)
 		return;
 	if (ev->kind == PS_EXEC_FAILED || ev->stamp > n->exec->stamp)
 		exec_forget(p);
@@ -150,7 +152,8 @@ static int fold(struct model *m, struct process *p, const struct record *r)
 	err = process_restore(m, p);
 	if (err < 0)
 		return err;
-	exec_check(p, &r->ev);
+	if (n->exec != NULL)
+		exec_check(p, &r->ev);
 	if (p->last < r->ev.stamp)
 		p->last = r->ev.stamp;
 	return fold_kind(m, p, r);
@@ -282,7 +285,7 @@ static int fold_record(struct model *m, const struct record *r)
 			return -ENOMEM;
 	}
 	err = fold(m, p, r);
-	return err < 0 ? err : orphans_fold(m);
+	return err < 0 || m->ready == NULL ? err : orphans_fold(m);
 }
 
 int model_add(struct model *m, const struct record *records, size_t n)

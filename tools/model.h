@@ -51,7 +51,6 @@ struct holder {
 	size_t n_fds;
 	uint64_t accepts, empty_accepts;
 	struct holder *next_of_process, *next_of_socket; /* in order of `since` */
-	UT_hash_handle hh;				 /* in model: by (process, socket) */
 };
 
 enum state { STATE_OPEN, STATE_BOUND, STATE_LISTEN, STATE_CONNECTED };

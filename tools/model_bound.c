@@ -79,13 +79,17 @@ static struct bucket *bucket_make(struct model *m, const struct bound_key *key)
 
 	if (b != NULL)
 		return b;
-	m->spare_buckets.size = sizeof(*b);
 	b = slab_take(&m->spare_buckets, &m->pool);
 	if (b == NULL)
 		return NULL;
 	b->key = *key;
 	HASH_ADD(hh, m->buckets, key, sizeof(b->key), b);
 	return b->hh.tbl != NULL ? b : NULL;
+}
+
+size_t bound_bucket_size(void)
+{
+	return sizeof(struct bucket);
 }
 
 int bound_update(struct model *m, struct socket *s)

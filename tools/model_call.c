@@ -437,9 +437,7 @@ int fold_accept(struct model *m, struct process *p, const struct record *r)
 	socket_node(s)->born = true;
 	if (listener != NULL) {
 		s->local = listener->local;
-		err = socket_fill(m, s, listener->family, listener->type, listener->protocol, 0);
-		if (err < 0)
-			return err;
+		socket_like(s, listener);
 	}
 	err = connection_add(m, p, s, r->ev.stamp);
 	if (err == 0)

@@ -179,7 +179,8 @@ int process_restore(struct model *m, struct process *p)
 	int err = 0;
 
 	n->dead = false;
-	image_undo_exec(p);
+	if (n->exec_image != NULL)
+		image_undo_exec(p);
 	if (!n->overlaid)
 		return 0;
 	n->overlaid = false;

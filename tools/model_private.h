@@ -46,11 +46,19 @@ struct fd_table {
 struct holder_node {
 	struct holder holder;
 	struct holder *prev_of_process, *prev_of_socket;
-	int32_t one;   /* fds points here while there is but one */
-	uint32_t size; /* of fds */
-	bool newest;   /* of its process and socket */
-	bool hashed;   /* and to be found in the hash */
-	bool ended;    /* among those that wait to be packed */
+	struct holder_entry *entry; /* NULL: not in the hash */
+	int32_t one;		    /* fds points here while there is but one */
+	uint32_t size;		    /* of fds */
+	bool newest;		    /* of its process and socket */
+	bool ended;		    /* among those that wait to be packed */
+};
+
+/* Of those of which both process and socket have many holders, the newest of each (process, socket). */
+struct holder_entry {
+	const struct process *process;
+	const struct socket *socket;
+	struct holder *holder;
+	UT_hash_handle hh;
 };
 
 struct socket_node {
@@ -166,7 +174,7 @@ struct model {
 	struct process *by_id, *processes, *last_process;
 	struct process *recent; /* of the last record */
 	struct socket *by_cookie, *sockets, *last_socket;
-	struct holder *holders; /* the newest of each (process, socket) */
+	struct holder_entry *holders;
 	struct failure *failures, *last_failure, *failures_by_key;
 	struct connection *connections, *last_connection;
 	struct count *counts;
@@ -175,7 +183,7 @@ struct model {
 	struct orphan *orphans, *ready, *last_ready;
 	struct pool pool,
 		processes_pool; /* processes are looked at for each of their holders: close together */
-	struct slab spare_sockets, spare_holders, spare_connections, spare_buckets;
+	struct slab spare_sockets, spare_holders, spare_connections, spare_buckets, spare_entries;
 	struct process
 		*processes_met[MET]; /* by the low bits of their hash: most of them are met again soon */
 	struct socket *sockets_met[MET];
@@ -252,6 +260,7 @@ void socket_bury(struct model *m, struct socket *s);			      /* has no holder (a
 /* Fills in what was not known. */
 int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t type, uint16_t protocol,
 		uint64_t inode);
+void socket_like(struct socket *s, const struct socket *other); /* it is new, and of the same kind */
 /* s, which has no cookie, is the one with this cookie.  *out: the one to go on with. */
 int socket_identify(struct model *m, struct socket *s, uint64_t cookie, struct socket **out);
 /* The socket that a record of p about fd and cookie means; *out NULL if nothing is known. */
@@ -262,6 +271,7 @@ int socket_set_local(struct model *m, struct socket *s, const struct endpoint *l
 /* model_bound.c: the index of bound endpoints. */
 
 int bound_update(struct model *m, struct socket *s); /* after a change of name, kind or holders */
+size_t bound_bucket_size(void);
 struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct endpoint *asked);
 
 /* The holder of a socket at another address that overlaps with that of s, which was to be shared; NULL. */

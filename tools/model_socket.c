@@ -205,6 +205,15 @@ int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t typ
 	return s->local.family != 0 ? bound_update(m, s) : 0;
 }
 
+void socket_like(struct socket *s, const struct socket *other)
+{
+	s->family = other->family;
+	s->type = other->type;
+	s->protocol = other->protocol;
+	socket_node(s)->proto = ((const struct socket_node *)other)->proto;
+	socket_node(s)->type = ((const struct socket_node *)other)->type;
+}
+
 int socket_set_local(struct model *m, struct socket *s, const struct endpoint *local)
 {
 	s->local = *local;

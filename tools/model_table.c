@@ -223,32 +223,36 @@ static struct holder *walk_socket(const struct process *p, const struct socket *
 	return h;
 }
 
-/* Of the newest of each process and socket, the hash has those for which both are of many holders. */
 struct holder *holder_find(struct model *m, const struct process *p, const struct socket *s)
 {
 	const void *key[2] = { p, s };
-	struct holder *h;
+	struct holder_entry *e;
 
 	if (!((const struct socket_node *)s)->many)
 		return walk_socket(p, s);
 	if (!((const struct process_node *)p)->many)
 		return walk_process(p, s);
-	HASH_FIND(hh, m->holders, key, sizeof(key), h);
-	return h;
+	HASH_FIND(hh, m->holders, key, sizeof(key), e);
+	return e != NULL ? e->holder : NULL;
 }
 
-_Static_assert(offsetof(struct holder, socket) == offsetof(struct holder, process) + sizeof(void *),
-	       "process and socket are the key of a holder");
+_Static_assert(offsetof(struct holder_entry, socket) == sizeof(void *), "process and socket are the key");
 
 static int holder_hash(struct model *m, struct holder *h)
 {
 	struct holder_node *n = holder_node(h);
+	struct holder_entry *e;
 
-	if (!n->newest || n->hashed || !process_node(h->process)->many || !socket_node(h->socket)->many)
+	if (!n->newest || n->entry != NULL || !process_node(h->process)->many ||
+	    !socket_node(h->socket)->many)
 		return 0;
-	HASH_ADD(hh, m->holders, process, 2 * sizeof(void *), h);
-	n->hashed = h->hh.tbl != NULL;
-	return n->hashed ? 0 : -ENOMEM;
+	e = slab_take(&m->spare_entries, &m->pool);
+	if (e == NULL)
+		return -ENOMEM;
+	*e = (struct holder_entry){ .process = h->process, .socket = h->socket, .holder = h };
+	HASH_ADD(hh, m->holders, process, 2 * sizeof(void *), e);
+	n->entry = e->hh.tbl != NULL ? e : NULL;
+	return n->entry != NULL ? 0 : -ENOMEM;
 }
 
 /* h, linked already, is the newest of its process and socket from now on. */
@@ -274,11 +278,14 @@ static int holder_newest(struct model *m, struct holder *h)
 
 static void holder_not_newest(struct model *m, struct holder *h)
 {
+	struct holder_entry *e = holder_node(h)->entry;
+
 	holder_node(h)->newest = false;
-	if (!holder_node(h)->hashed)
+	if (e == NULL)
 		return;
-	holder_node(h)->hashed = false;
-	HASH_DEL(m->holders, h);
+	holder_node(h)->entry = NULL;
+	HASH_DEL(m->holders, e);
+	slab_give(&m->spare_entries, e);
 }
 
 /* How many processes have an fd on a socket decides whether its endpoint is taken. */
@@ -287,7 +294,10 @@ static int socket_held(struct model *m, struct socket *s, bool more)
 	struct socket_node *n = socket_node(s);
 
 	n->held += more ? 1 : -1u;
-	return n->held == (more ? 1 : 0) ? bound_update(m, s) : 0;
+	/* What was accepted takes none. */
+	if (n->held != (more ? 1 : 0) || (s->listener != NULL && n->bucket == NULL))
+		return 0;
+	return bound_update(m, s);
 }
 
 static void connection_of_holder(const struct holder *h, uint64_t closed)

@@ -9,7 +9,7 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define HUGE_FROM ((size_t)64 << 10) /* as many small pages cost what a huge one does */
 #define FIRST_BLOCK ((size_t)16 << 10)
-#define ALIGNMENT 16u
+#define ALIGNMENT 8u
 #define LEAST 16u /* elements of an array */
 
 void *huge_alloc(size_t size)

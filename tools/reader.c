@@ -64,7 +64,7 @@ struct visit {
 	uint32_t limit, n;
 	bool whole;	  /* nothing more will come */
 	uint64_t first;	  /* stamp */
-	uint64_t commits; /* as in struct walk */
+	uint64_t commits; /* slots_hash() */
 };
 
 /* A chunk's bytes, and behind them its records. */
@@ -326,7 +326,7 @@ static int first_look(struct reader *r, size_t arena, size_t chunk)
 		.n = w.n,
 		.whole = !c->ring && w.limit == c->slots && w.pending == 0 && w.counters == 0,
 		.first = w.first,
-		.commits = w.commits,
+		.commits = slots_hash(&w),
 	};
 	return 0;
 }

@@ -30,12 +30,11 @@ struct walk {
 	uint32_t settled;  /* slots that are new and need no further look */
 	uint32_t pending;  /* begun, or not finished at both looks */
 	uint64_t first;	   /* the smallest stamp of those taken; UINT64_MAX: there is none */
-	uint64_t commits;  /* a hash of all commit words below the limit */
 };
 
 void slots_walk(struct walk *w);
 
-/* `commits` alone; only `copy` and `limit` are looked at. */
+/* Of all commit words below the limit; only that and `copy` are looked at. */
 uint64_t slots_hash(const struct walk *w);
 
 static inline const struct ps_event *slot_of(const char *copy, uint32_t i)
