@@ -95,8 +95,11 @@ static void put_word(struct cells *c, const char *word)
 /* What somebody else wrote. */
 static void put_text(struct cells *c, const char *text, size_t n)
 {
+	bool odd = false;
+
 	for (size_t i = 0; i < n; i++)
-		c->odd |= text[i] < ' ' || text[i] > '~';
+		odd |= text[i] < ' ' || text[i] > '~';
+	c->odd |= odd;
 	put_bytes(c, text, n);
 }
 

@@ -12,19 +12,22 @@
 #define ALIGNMENT 8u
 #define LEAST 16u /* elements of an array */
 
+static size_t whole_pages(size_t size)
+{
+	return (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+}
+
 void *huge_alloc(size_t size)
 {
-	size_t whole;
 	void *p;
 
 	if (size < HUGE_FROM)
 		return malloc(size);
 	if (size > SIZE_MAX - HUGE_PAGE)
 		return NULL;
-	whole = (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-	p = aligned_alloc(HUGE_PAGE, whole);
+	p = aligned_alloc(HUGE_PAGE, whole_pages(size));
 	if (p != NULL)
-		(void)madvise(p, whole, MADV_HUGEPAGE); /* small ones serve as well */
+		(void)madvise(p, whole_pages(size), MADV_HUGEPAGE); /* small ones serve as well */
 	return p;
 }
 
@@ -37,8 +40,10 @@ void *huge_room(void *array, size_t *room, size_t used, size_t want, size_t size
 		return array;
 	if (n < want)
 		n = want;
-	if (n > SIZE_MAX / size)
+	if (n > SIZE_MAX / 2 / size)
 		return NULL;
+	if (n * size >= HUGE_FROM)
+		n = whole_pages(n * size) / size;
 	p = huge_alloc(n * size);
 	if (p == NULL)
 		return NULL;
@@ -61,7 +66,7 @@ static int add_block(struct pool *p, size_t size)
 	struct pool_block *b;
 
 	if (p->blocks != NULL || least > FIRST_BLOCK)
-		whole = (least + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+		whole = whole_pages(least);
 	b = huge_alloc(whole);
 	if (b == NULL)
 		return -1;
