@@ -78,6 +78,8 @@ static void put_bytes(struct cells *c, const char *bytes, size_t n)
 
 	if (n > c->room - c->len)
 		more = huge_room(c->text, &c->room, c->len, c->len + n, 1);
+	if (n == 0)
+		return;
 	if (more == NULL) {
 		c->failed = true;
 		return;
