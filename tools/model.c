@@ -67,6 +67,7 @@ void model_free(struct model *m)
 	free_orphans(m);
 	pool_free(&m->pool);
 	pool_free(&m->processes_pool);
+	pool_free(&m->holders_pool);
 	free(m);
 }
 

@@ -127,7 +127,7 @@ int pack_later(struct model *m, struct holder *h)
 /* Its holder comes behind `before` in the list of p. */
 static int unpack(struct model *m, struct process *p, struct packed *c, struct holder *before)
 {
-	struct holder_node *n = slab_take(&m->spare_holders, &m->pool);
+	struct holder_node *n = slab_take(&m->spare_holders, &m->holders_pool);
 	struct socket *s = n != NULL ? socket_new(m, c->opened) : NULL;
 	int err;
 

@@ -181,8 +181,8 @@ struct model {
 	struct pid_entry *pids;
 	struct bucket *buckets;
 	struct orphan *orphans, *ready, *last_ready;
-	struct pool pool,
-		processes_pool; /* processes are looked at for each of their holders: close together */
+	/* What is looked at for each row of a table lies apart from the rest, close together. */
+	struct pool pool, processes_pool, holders_pool;
 	struct slab spare_sockets, spare_holders, spare_connections, spare_buckets, spare_entries;
 	struct process
 		*processes_met[MET]; /* by the low bits of their hash: most of them are met again soon */

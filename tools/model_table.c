@@ -600,7 +600,7 @@ static struct holder *holder_make(struct model *m, struct process *p, struct soc
 
 	if (h != NULL && (h->n_fds > 0 || resumes(h, road)))
 		return h;
-	n = slab_take(&m->spare_holders, &m->pool);
+	n = slab_take(&m->spare_holders, &m->holders_pool);
 	if (n == NULL)
 		return NULL;
 	n->holder.process = p;

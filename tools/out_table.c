@@ -11,6 +11,7 @@
 #include "util.h"
 
 #define SECOND 1000000000ull
+#define COLUMNS_MAX 32
 
 static void unref_table(struct libscols_table **t)
 {
@@ -63,7 +64,8 @@ void time_local(uint64_t realtime, bool micro, char out[static TIME_TEXT_MAX])
 struct cells {
 	char *text;
 	size_t len, room;
-	bool odd; /* something in it is not a printable character of ASCII */
+	bool odd;		   /* something in it is not a printable character of ASCII */
+	size_t width[COLUMNS_MAX]; /* bytes, of the columns in the table */
 	bool failed;
 };
 
@@ -216,10 +218,20 @@ static bool in_table(const struct view *v, const struct column *c)
 	return c->heading != NULL && (!(c->flags & COLUMN_OPTIONAL) || v->optional);
 }
 
+static void end_cell(struct cells *c, size_t begin, size_t column)
+{
+	if (column < COLUMNS_MAX && c->len - begin > c->width[column])
+		c->width[column] = c->len - begin;
+	put_bytes(c, "", 1);
+}
+
 static int put_cells(const struct view *v, struct cells *out)
 {
 	for (size_t i = 0; i < v->n; i++) {
+		size_t column = 0;
+
 		for (const struct column *c = v->columns; c->get != NULL; c++) {
+			size_t before = out->len;
 			struct value value;
 
 			if (!in_table(v, c))
@@ -227,7 +239,7 @@ static int put_cells(const struct view *v, struct cells *out)
 			value.kind = VALUE_NULL;
 			c->get(v, v->rows[i].item, &value);
 			put_value(v, &value, out);
-			put_bytes(out, "", 1);
+			end_cell(out, before, column++);
 		}
 	}
 	return out->failed ? -ENOMEM : 0;
@@ -290,7 +302,6 @@ static int print_headings(const struct view *v, FILE *f)
 /* libsmartcols looks at each character thrice for its width: 40 ms for 10,000 rows.  A long table of
  * plain ASCII that goes to no terminal is laid out here, in the same way and fast. */
 #define LONG_TABLE 500
-#define COLUMNS_MAX 32
 
 static bool is_plain(const struct view *v, const struct cells *cells, FILE *f)
 {
@@ -309,21 +320,18 @@ struct layout {
 	size_t n;
 };
 
-static void lay_out(const struct view *v, const char *cells, struct layout *out)
+static void lay_out(const struct view *v, const struct cells *cells, struct layout *out)
 {
 	out->n = 0;
 	for (const struct column *c = v->columns; c->get != NULL && out->n < COLUMNS_MAX; c++) {
+		size_t heading;
+
 		if (!in_table(v, c))
 			continue;
+		heading = strlen(c->heading);
 		out->columns[out->n] = c;
-		out->width[out->n++] = strlen(c->heading);
-	}
-	for (size_t i = 0; i < v->n * out->n; i++) {
-		size_t len = strlen(cells), *width = &out->width[i % out->n];
-
-		if (len > *width)
-			*width = len;
-		cells += len + 1;
+		out->width[out->n] = cells->width[out->n] > heading ? cells->width[out->n] : heading;
+		out->n++;
 	}
 }
 
@@ -345,11 +353,11 @@ static size_t fill_line(const struct layout *l, const char **cells, char *line)
 	return at + 1;
 }
 
-static int print_plain(const struct view *v, const char *cells, FILE *f)
+static int print_plain(const struct view *v, const struct cells *cells, FILE *f)
 {
 	CLEANUP(cells_free) struct cells names = { 0 };
 	CLEANUP_FREE char *line = NULL;
-	const char *headings;
+	const char *headings, *rows = cells->text;
 	struct layout l;
 	size_t size = 0;
 
@@ -364,7 +372,7 @@ static int print_plain(const struct view *v, const char *cells, FILE *f)
 	headings = names.text;
 	for (size_t i = 0; i < v->n + 1; i++) {
 		memset(line, ' ', size);
-		fwrite_unlocked(line, 1, fill_line(&l, i == 0 ? &headings : &cells, line), f);
+		fwrite_unlocked(line, 1, fill_line(&l, i == 0 ? &headings : &rows, line), f);
 	}
 	return 0;
 }
@@ -394,5 +402,5 @@ int out_table(const struct view *v, FILE *f)
 		return ret;
 	if (v->n == 0)
 		return print_headings(v, f);
-	return is_plain(v, &cells, f) ? print_plain(v, cells.text, f) : print_smart(v, cells.text, f);
+	return is_plain(v, &cells, f) ? print_plain(v, &cells, f) : print_smart(v, cells.text, f);
 }
