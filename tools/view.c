@@ -85,9 +85,19 @@ GET(holder_type)
 	set_text(out, socket_type(H->socket));
 }
 
+/* Rows of one socket follow one another. */
 GET(holder_local)
 {
-	set_endpoint(out, &H->socket->local);
+	static struct endpoint last;
+	static char text[ENDPOINT_TEXT_MAX];
+
+	if (memcmp(&last, &H->socket->local, sizeof(last)) != 0) {
+		last = H->socket->local;
+		endpoint_text(&last, text);
+	}
+	set_text(out, text);
+	memcpy(out->scratch, text, out->len + 1);
+	out->text = out->scratch;
 }
 
 GET(holder_asked)
