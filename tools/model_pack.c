@@ -51,7 +51,7 @@ static bool is_plain(const struct holder *h)
 static bool is_like(const struct packed_like *like, const struct socket *s)
 {
 	return like != NULL && like->family == s->family && like->type == s->type &&
-	       like->protocol == s->protocol && memcmp(&like->local, &s->local, sizeof(s->local)) == 0;
+	       like->protocol == s->protocol && endpoint_equal(&like->local, &s->local);
 }
 
 static struct packed_like *like_of(struct model *m, const struct socket *s)

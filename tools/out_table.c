@@ -335,22 +335,24 @@ static void lay_out(const struct view *v, const struct cells *cells, struct layo
 	}
 }
 
-/* Puts a row's cells into a line of spaces; *cells is left behind them.  Returns the line's length. */
+/* Puts a row's cells into a line of spaces; *cells is left behind them.  Returns the line's length: to the
+ * end of the last cell. */
 static size_t fill_line(const struct layout *l, const char **cells, char *line)
 {
-	size_t at = 0, len = 0;
+	size_t at = 0, end = 0;
 
 	for (size_t i = 0; i < l->n; i++) {
-		len = strlen(*cells);
-		memcpy(line + at + (l->columns[i]->flags & COLUMN_RIGHT ? l->width[i] - len : 0), *cells,
-		       len);
+		size_t len = strlen(*cells), begin = at;
+
+		if (l->columns[i]->flags & COLUMN_RIGHT)
+			begin += l->width[i] - len;
+		memcpy(line + begin, *cells, len);
 		*cells += len + 1;
+		end = begin + len;
 		at += l->width[i] + 1;
 	}
-	/* Nothing but the line's end follows the last one. */
-	at -= l->columns[l->n - 1]->flags & COLUMN_RIGHT ? 1 : 1 + l->width[l->n - 1] - len;
-	line[at] = '\n';
-	return at + 1;
+	line[end] = '\n';
+	return end + 1;
 }
 
 static int print_plain(const struct view *v, const struct cells *cells, FILE *f)
@@ -402,5 +404,6 @@ int out_table(const struct view *v, FILE *f)
 		return ret;
 	if (v->n == 0)
 		return print_headings(v, f);
-	return is_plain(v, &cells, f) ? print_plain(v, &cells, f) : print_smart(v, cells.text, f);
+	return is_plain(v, &cells, f) ? print_plain(v, &cells, f)
+				      : print_smart(v, cells.text != NULL ? cells.text : "", f);
 }

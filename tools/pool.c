@@ -8,7 +8,8 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 #define HUGE_FROM ((size_t)64 << 10) /* as many small pages cost what a huge one does */
-#define FIRST_BLOCK ((size_t)16 << 10)
+#define SMALL_BLOCK ((size_t)32 << 10)
+#define SMALL_BLOCKS 2u /* for those who need no more */
 #define ALIGNMENT 8u
 #define LEAST 16u /* elements of an array */
 
@@ -62,16 +63,17 @@ _Static_assert(sizeof(struct pool_block) % ALIGNMENT == 0, "what follows it is a
 
 static int add_block(struct pool *p, size_t size)
 {
-	size_t least = sizeof(struct pool_block) + size, whole = FIRST_BLOCK;
+	size_t least = sizeof(struct pool_block) + size, whole = SMALL_BLOCK;
 	struct pool_block *b;
 
-	if (p->blocks != NULL || least > FIRST_BLOCK)
+	if (p->n_blocks >= SMALL_BLOCKS || least > SMALL_BLOCK)
 		whole = whole_pages(least);
 	b = huge_alloc(whole);
 	if (b == NULL)
 		return -1;
 	b->next = p->blocks;
 	p->blocks = b;
+	p->n_blocks++;
 	p->at = (char *)(b + 1);
 	p->end = (char *)b + whole;
 	return 0;

@@ -19,6 +19,7 @@ void *huge_room(void *array, size_t *room, size_t used, size_t want, size_t size
 /* Takes pieces of any size, and gives all of them back at once.  All zeros is an empty one. */
 struct pool {
 	struct pool_block *blocks;
+	unsigned n_blocks;
 	char *at, *end; /* what is left of the newest */
 };
 

@@ -49,6 +49,7 @@ struct reader {
 	uint64_t first; /* when the oldest chunk was claimed, CLOCK_MONOTONIC; 0: none yet */
 	int64_t offset; /* CLOCK_REALTIME minus CLOCK_MONOTONIC then */
 	char *glance;	/* a chunk that is looked at but not kept */
+	uint32_t glance_pages;
 	struct pool pool;
 	struct copy *spare[CHUNK_PAGES_MAX + 1]; /* by their pages */
 	struct visit *visits;			 /* by stamp */
@@ -101,9 +102,6 @@ int reader_open(const char *dir, struct reader **out)
 	ret = set_dir(r, dir);
 	if (ret < 0)
 		return ret;
-	r->glance = pool_take_raw(&r->pool, (size_t)CHUNK_PAGES_MAX * PS_PAGE);
-	if (r->glance == NULL)
-		return -ENOMEM;
 	*out = r;
 	r = NULL;
 	return 0;
@@ -297,6 +295,21 @@ static bool may_have_news(const struct chunk *c)
 	return c->ring || c->count < c->slots || c->pending > 0 || c->n_counters > 0;
 }
 
+/* Room for the largest chunk so far. */
+static bool glance_room(struct reader *r, const struct chunk *c)
+{
+	char *more;
+
+	if (c->pages <= r->glance_pages)
+		return true;
+	more = pool_take_raw(&r->pool, chunk_size(c));
+	if (more == NULL)
+		return false;
+	r->glance = more;
+	r->glance_pages = c->pages;
+	return true;
+}
+
 /*
  * The first look finds what there is and when it begins; the chunk is copied at the second, when its
  * records' turn has come.  So no more of the log is in memory at a time than is written at a time.
@@ -304,11 +317,14 @@ static bool may_have_news(const struct chunk *c)
 static int first_look(struct reader *r, size_t arena, size_t chunk)
 {
 	struct chunk *c = &r->arenas[arena].chunks[chunk];
-	struct walk w = { .copy = r->glance, .slots = c->slots, .seen = c->seen };
+	struct walk w = { .slots = c->slots, .seen = c->seen };
 	struct visit *more;
 
+	if (!glance_room(r, c))
+		return -ENOMEM;
 	if (!may_have_news(c) || !look(&r->arenas[arena], c, r->glance))
 		return 0;
+	w.copy = r->glance;
 	c->count = ((const struct ps_chunk *)(const void *)r->glance)->count;
 	w.limit = c->count < c->slots ? (uint32_t)c->count : c->slots;
 	slots_walk(&w);

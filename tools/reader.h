@@ -19,8 +19,8 @@ struct record {
 	struct ps_event ev; /* commit: as read; stamp: CLOCK_MONOTONIC of the writer */
 	const char *tail;   /* not NUL-terminated; NULL if none */
 	uint32_t tail_len;
-	uint32_t uid;	/* of the arena it stood in */
-	uint64_t place; /* equal for equal place in the log: COUNT records are read again in place */
+	uint32_t uid;	 /* of the arena it stood in */
+	uint64_t place;	 /* equal for equal place in the log: COUNT records are read again in place */
 	uint32_t reader; /* whose it is, where several are read as one: for whoever does that to say */
 };
 

@@ -91,7 +91,7 @@ GET(holder_local)
 	static struct endpoint last;
 	static char text[ENDPOINT_TEXT_MAX];
 
-	if (memcmp(&last, &H->socket->local, sizeof(last)) != 0) {
+	if (!endpoint_equal(&last, &H->socket->local)) {
 		last = H->socket->local;
 		endpoint_text(&last, text);
 	}
