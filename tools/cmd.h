@@ -68,7 +68,7 @@ int cmd_session_error(const char *verb, const char *dir, int err);
 void cmd_no_session(void);
 
 /* Reads the session dir, or all live ones; prints why not.  0 or the exit status. */
-int cmd_read(const char *verb, const char *dir, bool scan_fds, struct recording *out);
+int cmd_read(const char *verb, const char *dir, unsigned flags, struct recording *out);
 
 /* Says on stderr what the sessions of r could not record. */
 void cmd_losses(const char *verb, const struct recording *r);

@@ -100,7 +100,7 @@ static int show(const struct events *e)
 	CLEANUP(recording_closep) struct recording r = { 0 };
 	CLEANUP(outsiders_free) struct outsiders outsiders = { 0 };
 	struct event_writer w = { .verbose = e->verbose, .outsiders = &outsiders };
-	int status = cmd_read(usage.verb, e->session, false, &r);
+	int status = cmd_read(usage.verb, e->session, RECORDING_KEEP, &r);
 	ssize_t shown;
 
 	if (status != 0)
@@ -140,14 +140,12 @@ static void stop_on_signals(void)
 struct held {
 	struct record *list;
 	size_t n, room;
-	size_t *taken; /* of each reader */
-	bool any;      /* ever */
+	bool any; /* ever */
 };
 
 static void held_free(struct held *h)
 {
 	free(h->list);
-	free(h->taken);
 }
 
 static int by_stamp(const void *a, const void *b)
@@ -159,33 +157,31 @@ static int by_stamp(const void *a, const void *b)
 	return (x->place > y->place) - (x->place < y->place);
 }
 
-static int take_new(struct held *h, struct reader *reader, size_t *taken)
+/* 1 if there was something new. */
+static int take_new(struct held *h, struct reader *reader)
 {
-	ssize_t new = reader_poll(reader);
-	const struct record *records;
-	struct record *list;
-	size_t n;
+	const struct record *record;
+	int ret = reader_begin(reader), any = 0;
 
-	if (new <= 0)
-		return (int)new;
-	records = reader_records(reader, &n);
-	list = array_room(h->list, &h->room, h->n + (n - *taken), sizeof(*list));
-	if (list == NULL)
-		return -ENOMEM;
-	h->list = list;
-	memcpy(list + h->n, records + *taken, (n - *taken) * sizeof(*list));
-	h->n += n - *taken;
-	*taken = n;
-	return 1;
+	while (ret == 0 && (ret = reader_next(reader, &record)) > 0) {
+		struct record *list = array_room(h->list, &h->room, h->n + 1, sizeof(*list));
+
+		if (list == NULL)
+			return -ENOMEM;
+		h->list = list;
+		list[h->n++] = *record;
+		any = 1;
+		ret = 0;
+	}
+	return ret < 0 ? ret : any;
 }
 
-/* 1 if there was something new. */
 static int take_all(struct held *h, const struct recording *r)
 {
 	int any = 0;
 
 	for (size_t i = 0; i < r->n_readers; i++) {
-		int ret = take_new(h, r->readers[i], &h->taken[i]);
+		int ret = take_new(h, r->readers[i]);
 
 		if (ret < 0)
 			return ret;
@@ -195,31 +191,6 @@ static int take_all(struct held *h, const struct recording *r)
 		qsort(h->list, h->n, sizeof(*h->list), by_stamp);
 	h->any = h->any || any;
 	return any;
-}
-
-/* Those that recording_open() has read already. */
-static int take_first(struct held *h, const struct recording *r)
-{
-	h->taken = calloc(r->n_readers + 1, sizeof(*h->taken));
-	for (size_t i = 0; h->taken != NULL && i < r->n_readers; i++) {
-		size_t n;
-		const struct record *records = reader_records(r->readers[i], &n);
-		struct record *list;
-
-		if (n == 0)
-			continue;
-		list = array_room(h->list, &h->room, h->n + n, sizeof(*list));
-		if (list == NULL)
-			return -ENOMEM;
-		h->list = list;
-		memcpy(list + h->n, records, n * sizeof(*list));
-		h->n += n;
-		h->taken[i] = n;
-	}
-	if (h->n > 0)
-		qsort(h->list, h->n, sizeof(*h->list), by_stamp);
-	h->any = h->n > 0;
-	return h->taken != NULL ? 0 : -ENOMEM;
 }
 
 static uint64_t stamp_now(void)
@@ -316,10 +287,12 @@ static int follow(const struct events *e)
 	stop_on_signals();
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	r.model = model_new();
-	ret = r.model != NULL ? take_first(&held, &r) : -ENOMEM;
+	ret = r.model != NULL ? take_all(&held, &r) : -ENOMEM;
+	if (ret < 0 && ret != -ENOMEM && e->session != NULL)
+		return cmd_session_error(usage.verb, e->session, ret);
 	w.model = r.model;
 	w.offset = recording_offset(&r);
-	if (ret == 0)
+	if (ret >= 0)
 		ret = follow_loop(e, &w, &r, &held);
 	cmd_losses(usage.verb, &r);
 	return ret < 0 ? failed(ret) : 0;

@@ -246,6 +246,6 @@ int cmd_ls(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	status = cmd_read(usage.verb, ls.session, ls.scan, &r);
+	status = cmd_read(usage.verb, ls.session, ls.scan ? RECORDING_SCAN_FDS : 0, &r);
 	return status != 0 ? status : show(&ls, &r);
 }

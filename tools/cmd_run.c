@@ -506,7 +506,7 @@ static void show_summary(const struct run *run)
 	CLEANUP(view_freep) struct view v = { 0 };
 	bool live;
 
-	if (cmd_read(usage.verb, run->dir, false, &r) != 0 ||
+	if (cmd_read(usage.verb, run->dir, 0, &r) != 0 ||
 	    view_holders(r.model, recording_offset(&r), &everyone, &v) < 0)
 		return;
 	out_table(&v, stdout);

@@ -48,7 +48,7 @@ static int read_session(const struct session *s, struct session_row *row)
 	int ret = s->error != 0 ? s->error : recording_open(s->dir, &r);
 
 	if (ret == 0)
-		ret = recording_fold(&r, false, false);
+		ret = recording_fold(&r, 0);
 	if (ret != 0)
 		return ret;
 	*row = (struct session_row){ .session = *s };

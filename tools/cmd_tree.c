@@ -77,6 +77,6 @@ int cmd_tree(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	status = cmd_read(usage.verb, t.session, t.all, &r);
+	status = cmd_read(usage.verb, t.session, t.all ? RECORDING_SCAN_FDS : 0, &r);
 	return status != 0 ? status : show(&t, &r);
 }

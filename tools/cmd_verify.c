@@ -283,7 +283,7 @@ static int verify(const struct args *a)
 {
 	CLEANUP(recording_closep) struct recording r = { 0 };
 	CLEANUP(verified_freep) struct verified v = { 0 };
-	int status = cmd_read(usage.verb, a->session, false, &r), err;
+	int status = cmd_read(usage.verb, a->session, RECORDING_KEEP, &r), err;
 
 	if (status != 0)
 		return status;

@@ -207,12 +207,12 @@ void cmd_losses(const char *verb, const struct recording *r)
 	}
 }
 
-int cmd_read(const char *verb, const char *dir, bool scan_fds, struct recording *out)
+int cmd_read(const char *verb, const char *dir, unsigned flags, struct recording *out)
 {
 	int ret = recording_open(dir, out);
 
 	if (ret == 0)
-		ret = recording_fold(out, dir == NULL, scan_fds);
+		ret = recording_fold(out, flags | (dir == NULL ? RECORDING_LIVE_ONLY : 0));
 	if (ret == 0) {
 		cmd_losses(verb, out);
 		return 0;

@@ -10,62 +10,25 @@
 
 struct model *model_new(void)
 {
-	return calloc(1, sizeof(struct model));
+	struct model *m = calloc(1, sizeof(*m));
+
+	if (m == NULL)
+		return NULL;
+	m->spare_sockets.size = sizeof(struct socket_node);
+	m->spare_holders.size = sizeof(struct holder_node);
+	m->spare_connections.size = sizeof(struct connection);
+	m->spare_entries.size = sizeof(struct holder_entry);
+	m->spare_buckets.size = bound_bucket_size();
+	m->spare_packed.size = sizeof(struct packed);
+	return m;
 }
 
-static void free_objects(struct model *m)
+char *model_text(struct model *m, const char *text, size_t len)
 {
-	struct process_node *pg = m->process_grave;
-	struct socket_node *sg = m->socket_grave;
-	struct holder_node *hg = m->holder_grave;
-	struct image_node *ig = m->image_grave;
+	size_t n = strnlen(text, len);
+	char *copy = pool_take(&m->pool, n + 1);
 
-#define FREE_GRAVE(list, release)       \
-	while ((list) != NULL) {        \
-		void *gone = (list);    \
-		(list) = (list)->grave; \
-		release;                \
-	}
-	FREE_GRAVE(sg, socket_free(gone))
-	FREE_GRAVE(pg, process_free(gone))
-	FREE_GRAVE(hg, {
-		struct holder_node *n = gone;
-
-		if (n->holder.fds != &n->one)
-			free(n->holder.fds);
-		free(n);
-	})
-	FREE_GRAVE(ig, {
-		struct image_node *n = gone;
-
-		free(n->image.exe);
-		free(n->image.comm);
-		free(n->image.argv);
-		free(n);
-	})
-#undef FREE_GRAVE
-}
-
-/* Every object is put into its grave first, so that there is one way to free each. */
-static void bury_all(struct model *m)
-{
-	for (struct process *p = m->processes, *next; p != NULL; p = next) {
-		struct holder *h_next;
-
-		for (struct holder *h = p->holders; h != NULL; h = h_next) {
-			h_next = h->next_of_process;
-			holder_node(h)->grave = m->holder_grave;
-			m->holder_grave = holder_node(h);
-		}
-		next = p->next;
-		process_node(p)->grave = m->process_grave;
-		m->process_grave = process_node(p);
-	}
-	for (struct socket *s = m->sockets, *next; s != NULL; s = next) {
-		next = s->next;
-		socket_node(s)->grave = m->socket_grave;
-		m->socket_grave = socket_node(s);
-	}
+	return copy != NULL ? memcpy(copy, text, n) : NULL;
 }
 
 static void orphan_free(struct orphan *o)
@@ -75,45 +38,17 @@ static void orphan_free(struct orphan *o)
 }
 
 /* The elements of a hash stay linked when its table is gone. */
-static void free_hashed(struct model *m)
+static void free_orphans(struct model *m)
 {
-	struct count *c = m->counts, *c_next;
-	struct pid_entry *e = m->pids, *e_next;
-	struct orphan *o = m->orphans, *o_next;
+	struct orphan *o = m->orphans, *next;
 
-	HASH_CLEAR(hh, m->counts);
-	for (; c != NULL; c = c_next) {
-		c_next = c->hh.next;
-		free(c);
-	}
-	HASH_CLEAR(hh, m->pids);
-	for (; e != NULL; e = e_next) {
-		e_next = e->hh.next;
-		free(e);
-	}
 	HASH_CLEAR(hh, m->orphans);
-	for (; o != NULL; o = o_next) {
-		o_next = o->hh.next;
+	for (; o != NULL; o = next) {
+		next = o->hh.next;
 		orphan_free(o);
 	}
-}
-
-static void free_listed(struct model *m)
-{
-	struct orphan *o_next;
-
-	HASH_CLEAR(hh, m->failures_by_key);
-	for (struct failure *f = m->failures, *next; f != NULL; f = next) {
-		next = f->next;
-		free((char *)(uintptr_t)f->rule);
-		free(f);
-	}
-	for (struct connection *c = m->connections, *next; c != NULL; c = next) {
-		next = c->next;
-		free(c);
-	}
-	for (struct orphan *o = m->ready; o != NULL; o = o_next) {
-		o_next = o->ready_next;
+	for (o = m->ready; o != NULL; o = next) {
+		next = o->ready_next;
 		orphan_free(o);
 	}
 }
@@ -125,11 +60,14 @@ void model_free(struct model *m)
 	HASH_CLEAR(hh, m->by_id);
 	HASH_CLEAR(hh, m->by_cookie);
 	HASH_CLEAR(hh, m->holders);
+	HASH_CLEAR(hh, m->failures_by_key);
+	HASH_CLEAR(hh, m->counts);
+	HASH_CLEAR(hh, m->pids);
 	bound_free(m);
-	free_hashed(m);
-	free_listed(m);
-	bury_all(m);
-	free_objects(m);
+	free_orphans(m);
+	pool_free(&m->pool);
+	pool_free(&m->processes_pool);
+	pool_free(&m->holders_pool);
 	free(m);
 }
 
@@ -175,9 +113,9 @@ static int fold_kind(struct model *m, struct process *p, const struct record *r)
 		stock_finish(m, p);
 		return fold_exit(p, r);
 	case PS_EXEC_CLOSES:
-		return fold_exec_closes(p, r);
+		return fold_exec_closes(m, p, r);
 	case PS_SANDBOX:
-		return fold_sandbox(p, r);
+		return fold_sandbox(m, p, r);
 	case PS_CREDENTIALS:
 		p->uid = r->ev.credentials.uid;
 		return 0;
@@ -191,7 +129,7 @@ static void exec_check(struct process *p, const struct ps_event *ev)
 {
 	const struct process_node *n = process_node(p);
 
-	if (n->exec == NULL || ev->kind == PS_EXEC_CLOSES || ev->kind == PS_START)
+	if (ev->kind == PS_EXEC_CLOSES || ev->kind == PS_START)
 		return;
 	if (ev->kind == PS_EXEC_FAILED || ev->stamp > n->exec->stamp)
 		exec_forget(p);
@@ -204,7 +142,10 @@ static int fold(struct model *m, struct process *p, const struct record *r)
 
 	if (!n->own) {
 		n->own = true;
-		process_partly(p, 0);
+		p->reader = r->reader;
+		err = process_partly(m, p, 0);
+		if (err < 0)
+			return err;
 	}
 	/* A counter counts on in its old place: that says nothing of what the process did since. */
 	if (r->ev.kind == PS_COUNT)
@@ -212,7 +153,8 @@ static int fold(struct model *m, struct process *p, const struct record *r)
 	err = process_restore(m, p);
 	if (err < 0)
 		return err;
-	exec_check(p, &r->ev);
+	if (n->exec != NULL)
+		exec_check(p, &r->ev);
 	if (p->last < r->ev.stamp)
 		p->last = r->ev.stamp;
 	return fold_kind(m, p, r);
@@ -344,7 +286,7 @@ static int fold_record(struct model *m, const struct record *r)
 			return -ENOMEM;
 	}
 	err = fold(m, p, r);
-	return err < 0 ? err : orphans_fold(m);
+	return err < 0 || m->ready == NULL ? err : orphans_fold(m);
 }
 
 int model_add(struct model *m, const struct record *records, size_t n)
@@ -408,9 +350,14 @@ struct connection *model_connections(struct model *m)
 
 struct process *model_process(struct model *m, uint64_t id)
 {
-	struct process *p;
+	unsigned hash = model_hash(&id, sizeof(id));
+	struct process **met = &m->processes_met[hash % MET], *p = *met;
 
-	HASH_FIND(hh, m->by_id, &id, sizeof(id), p);
+	if (p != NULL && p->id == id)
+		return p;
+	HASH_FIND_BYHASHVALUE(hh, m->by_id, &id, sizeof(id), hash, p);
+	if (p != NULL)
+		*met = p;
 	return p;
 }
 

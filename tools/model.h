@@ -51,7 +51,6 @@ struct holder {
 	size_t n_fds;
 	uint64_t accepts, empty_accepts;
 	struct holder *next_of_process, *next_of_socket; /* in order of `since` */
-	UT_hash_handle hh;				 /* in model: by (process, socket) */
 };
 
 enum state { STATE_OPEN, STATE_BOUND, STATE_LISTEN, STATE_CONNECTED };
@@ -62,7 +61,7 @@ struct socket {
 	uint16_t family, type, protocol; /* 0: not known */
 	enum state state;
 	struct endpoint local, peer;
-	struct endpoint asked, peer_asked; /* by the program, where a rule redirected it; family 0 */
+	const struct endpoint *asked, *peer_asked; /* by the program, where a rule redirected it; NULL */
 	const char *rule; /* that redirected it, else the one that acted on it last: "web.rules:7"; NULL */
 	struct holder
 		*unshared; /* reuseport succeeded, and this one's socket takes what it should share; NULL */
@@ -92,6 +91,7 @@ struct process {
 	bool live;			   /* as of model_settle() */
 	const char *covered;		   /* "preload"; "no: static" and the like; "partly: chroot" … */
 	struct image *image, *first_image; /* the present one; all from the first */
+	uint32_t reader;		   /* of its own first record; UINT32_MAX: it has none */
 	struct holder *holders, *last_holder;
 	struct process *next; /* in order of `started` */
 	UT_hash_handle hh;
@@ -132,7 +132,7 @@ struct connection {
 	struct socket *socket;
 	struct endpoint peer;
 	uint64_t opened, closed; /* stamps; closed 0: open, or not seen */
-	struct connection *next;
+	struct connection *prev, *next;
 };
 
 /* Whether two sockets cannot have both names, as bind(2) sees it; IPv6 ones not being for IPv6 only. */
@@ -155,6 +155,11 @@ int model_settle(struct model *m, bool scan_fds);
 /* Fills in the inodes of held sockets that are known by their cookies alone: no record tells them.  After
  * model_settle().  What may not be asked for stays 0.  0 or -ENOMEM. */
 int model_learn_inodes(struct model *m);
+
+/* Connections that were accepted, held by nobody else and closed are most of a busy server's sockets,
+ * and few want them: they are packed, and missing among sockets, holders and connections until this
+ * unpacks them.  0 or -ENOMEM. */
+int model_unpack(struct model *m);
 
 struct process *model_processes(struct model *m); /* list by ->next */
 struct socket *model_sockets(struct model *m);

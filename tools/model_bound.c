@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct bound_key {
@@ -45,18 +44,25 @@ static struct bound_key key_of(uint16_t type, const struct endpoint *ep)
 	return key;
 }
 
-static void take_out(struct socket_node *n)
+/* A bucket that nothing is in any more is used again: the index stays as small as what is bound. */
+static void take_out(struct model *m, struct socket_node *n)
 {
-	if (n->bucket == NULL)
+	struct bucket *b = n->bucket;
+
+	if (b == NULL)
 		return;
 	if (n->bucket_prev != NULL)
 		n->bucket_prev->bucket_next = n->bucket_next;
 	else
-		n->bucket->first = n->bucket_next;
+		b->first = n->bucket_next;
 	if (n->bucket_next != NULL)
 		n->bucket_next->bucket_prev = n->bucket_prev;
 	n->bucket = NULL;
 	n->bucket_next = n->bucket_prev = NULL;
+	if (b->first != NULL)
+		return;
+	HASH_DEL(m->buckets, b);
+	slab_give(&m->spare_buckets, b);
 }
 
 static struct bucket *bucket_find(struct model *m, const struct bound_key *key)
@@ -73,15 +79,17 @@ static struct bucket *bucket_make(struct model *m, const struct bound_key *key)
 
 	if (b != NULL)
 		return b;
-	b = calloc(1, sizeof(*b));
+	b = slab_take(&m->spare_buckets, &m->pool);
 	if (b == NULL)
 		return NULL;
 	b->key = *key;
 	HASH_ADD(hh, m->buckets, key, sizeof(b->key), b);
-	if (b->hh.tbl != NULL)
-		return b;
-	free(b);
-	return NULL;
+	return b->hh.tbl != NULL ? b : NULL;
+}
+
+size_t bound_bucket_size(void)
+{
+	return sizeof(struct bucket);
 }
 
 int bound_update(struct model *m, struct socket *s)
@@ -89,7 +97,7 @@ int bound_update(struct model *m, struct socket *s)
 	struct socket_node *n = socket_node(s);
 	struct bound_key key;
 
-	take_out(n);
+	take_out(m, n);
 	if (!takes_endpoint(s))
 		return 0;
 	key = key_of(s->type, &s->local);
@@ -187,11 +195,5 @@ struct holder *bound_beside(struct model *m, struct socket *s)
 
 void bound_free(struct model *m)
 {
-	struct bucket *b = m->buckets, *next;
-
 	HASH_CLEAR(hh, m->buckets);
-	for (; b != NULL; b = next) {
-		next = b->hh.next;
-		free(b);
-	}
 }

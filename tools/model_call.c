@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct endpoint address_of(const struct record *r, const struct ps_addr *addr)
@@ -19,13 +18,11 @@ static struct endpoint address_of(const struct record *r, const struct ps_addr *
 }
 
 /* ACT comes right before the record of its call; the rule is handed on to what becomes of that. */
-static char *take_rule(struct process *p, int32_t fd)
+static const char *take_rule(struct process *p, int32_t fd)
 {
 	struct process_node *n = process_node(p);
-	char *rule = n->act_fd == fd ? n->act_rule : NULL;
+	const char *rule = n->act_fd == fd ? n->act_rule : NULL;
 
-	if (rule == NULL)
-		free(n->act_rule);
 	n->act_rule = NULL;
 	return rule;
 }
@@ -33,16 +30,10 @@ static char *take_rule(struct process *p, int32_t fd)
 /* Where it was moved to is more to know than what else was done to it, then or later. */
 static void keep_rule(struct process *p, struct socket *s, int32_t fd)
 {
-	char *rule = take_rule(p, fd);
+	const char *rule = take_rule(p, fd);
 
-	if (rule == NULL)
+	if (rule == NULL || (s->rule != NULL && s->asked != NULL && !process_node(p)->act_moved))
 		return;
-	if (s->rule != NULL && s->asked.family != 0 && !process_node(p)->act_moved) {
-		free(rule);
-		return;
-	}
-	free(socket_node(s)->rule);
-	socket_node(s)->rule = rule;
 	s->rule = rule;
 }
 
@@ -67,8 +58,7 @@ int fold_act(struct model *m, struct process *p, const struct record *r)
 	if (further && n->act_moved)
 		return 0;
 	n->act_moved = r->ev.act.action == ACT_REDIRECT;
-	free(n->act_rule);
-	n->act_rule = strndup(r->tail, r->tail_len);
+	n->act_rule = model_text(m, r->tail, r->tail_len);
 	return n->act_rule != NULL ? 0 : -ENOMEM;
 }
 
@@ -93,10 +83,27 @@ static bool take_moved(struct socket *s)
 	return moved;
 }
 
+/* What the program asked for, if it was moved elsewhere. */
+static int take_asked(struct model *m, struct socket *s, const struct endpoint *asked,
+		      const struct endpoint **out)
+{
+	struct endpoint *copy;
+
+	*out = NULL;
+	if (!take_moved(s))
+		return 0;
+	copy = MODEL_NEW(m, struct endpoint);
+	if (copy == NULL)
+		return -ENOMEM;
+	*copy = *asked;
+	*out = asked->family != 0 ? copy : NULL;
+	return 0;
+}
+
 static int failure_add(struct model *m, struct process *p, const struct record *r,
 		       const struct endpoint *asked, struct holder *stood_in_the_way, bool moved)
 {
-	struct failure *f = calloc(1, sizeof(*f));
+	struct failure *f = MODEL_NEW(m, struct failure);
 
 	if (f == NULL)
 		return -ENOMEM;
@@ -136,16 +143,22 @@ static bool like(const struct socket *s, uint16_t family, uint16_t type)
 
 #define LINEAGE_MAX 256
 
-/* The nameless socket that p, or an ancestor, accepted at that time. */
-static struct socket *socket_accepted(struct process *p, uint64_t stamp)
+/* The nameless socket that p, or an ancestor, accepted at that time; *out NULL: there is none. */
+static int socket_accepted(struct model *m, struct process *p, uint64_t stamp, struct socket **out)
 {
 	for (int i = 0; p != NULL && i < LINEAGE_MAX; i++, p = p->parent) {
+		int err = unpack_opened(m, p, stamp);
+
+		if (err < 0)
+			return err;
 		for (struct holder *h = p->holders; h != NULL; h = h->next_of_process) {
-			if (h->socket->cookie == 0 && h->socket->created == stamp)
-				return h->socket;
+			if (h->socket->cookie != 0 || h->socket->created != stamp)
+				continue;
+			*out = h->socket;
+			return 0;
 		}
 	}
-	return NULL;
+	return 0;
 }
 
 /*
@@ -155,11 +168,12 @@ static struct socket *socket_accepted(struct process *p, uint64_t stamp)
 static int socket_of_set(struct model *m, struct process *p, const struct record *r, struct socket **out)
 {
 	const struct ps_set *set = &r->ev.set;
-	struct socket *accepted = set->accepted != 0 ? socket_accepted(p, set->accepted) : NULL;
 	struct fd_entry *e = table_find(&process_node(p)->table, r->ev.fd);
-	struct socket *there = e != NULL ? e->socket : NULL;
+	struct socket *there = e != NULL ? e->socket : NULL, *accepted = NULL;
 	bool same = r->ev.flags & (PS_F_SAME | PS_F_STOCK);
 
+	if (set->accepted != 0 && socket_accepted(m, p, set->accepted, &accepted) < 0)
+		return -ENOMEM;
 	if (accepted != NULL)
 		return socket_identify(m, accepted, set->cookie, out);
 	if (there != NULL && there->cookie == 0 && e->stamp <= r->ev.stamp &&
@@ -198,10 +212,10 @@ int fold_set(struct model *m, struct process *p, const struct record *r)
 {
 	struct process_node *n = process_node(p);
 	bool unknown = r->ev.flags & PS_F_UNKNOWN;
-	int err;
+	int err = unknown ? process_partly(m, p, PARTLY_BLIND) : 0;
 
-	if (unknown)
-		process_partly(p, PARTLY_BLIND);
+	if (err < 0)
+		return err;
 	if (unknown || r->ev.set.cookie == 0)
 		err = fd_put(m, p, r->ev.fd, r->ev.stamp, NULL, ROAD_FOUND, NULL);
 	else
@@ -281,7 +295,9 @@ int fold_bind(struct model *m, struct process *p, const struct record *r)
 		s->state = STATE_BOUND;
 	s->bound_at = r->ev.stamp;
 	socket_node(s)->bound_by = p;
-	s->asked = take_moved(s) ? asked : (struct endpoint){ 0 };
+	err = take_asked(m, s, &asked, &s->asked);
+	if (err < 0)
+		return err;
 	reuseport = process_node(p)->act_reuseport && process_node(p)->act_fd == r->ev.fd;
 	process_node(p)->act_reuseport = false;
 	keep_rule(p, s, r->ev.fd);
@@ -366,7 +382,9 @@ int fold_connect(struct model *m, struct process *p, const struct record *r)
 		return failure_add(m, p, r, &peer, NULL, take_moved(s));
 	if (s == NULL)
 		return 0;
-	s->peer_asked = take_moved(s) ? peer : (struct endpoint){ 0 };
+	err = take_asked(m, s, &peer, &s->peer_asked);
+	if (err < 0)
+		return err;
 	keep_rule(p, s, r->ev.fd);
 	if (peer.family == AF_UNSPEC)
 		return dissolve(m, s);
@@ -375,9 +393,9 @@ int fold_connect(struct model *m, struct process *p, const struct record *r)
 	return 0;
 }
 
-static int connection_add(struct model *m, struct process *p, struct socket *s, uint64_t opened)
+int connection_add(struct model *m, struct process *p, struct socket *s, uint64_t opened)
 {
-	struct connection *c = calloc(1, sizeof(*c));
+	struct connection *c = slab_take(&m->spare_connections, &m->pool);
 
 	if (c == NULL)
 		return -ENOMEM;
@@ -387,6 +405,7 @@ static int connection_add(struct model *m, struct process *p, struct socket *s, 
 	c->peer = s->peer;
 	c->opened = opened;
 	socket_node(s)->connection = c;
+	c->prev = m->last_connection;
 	if (m->last_connection != NULL)
 		m->last_connection->next = c;
 	else
@@ -422,9 +441,7 @@ int fold_accept(struct model *m, struct process *p, const struct record *r)
 	socket_node(s)->born = true;
 	if (listener != NULL) {
 		s->local = listener->local;
-		err = socket_fill(m, s, listener->family, listener->type, listener->protocol);
-		if (err < 0)
-			return err;
+		socket_like(s, listener);
 	}
 	err = connection_add(m, p, s, r->ev.stamp);
 	if (err == 0)
@@ -535,17 +552,15 @@ int fold_count(struct model *m, struct process *p, const struct record *r)
 
 	HASH_FIND(hh, m->counts, &r->place, sizeof(r->place), c);
 	if (c == NULL) {
-		c = calloc(1, sizeof(*c));
+		c = MODEL_NEW(m, struct count);
 		if (c == NULL)
 			return -ENOMEM;
 		c->place = r->place;
 		c->process = p;
 		c->cookie = told->cookie;
 		HASH_ADD(hh, m->counts, place, sizeof(c->place), c);
-		if (c->hh.tbl == NULL) {
-			free(c);
+		if (c->hh.tbl == NULL)
 			return -ENOMEM;
-		}
 	}
 	if (c->process != p || c->cookie != told->cookie)
 		return 0; /* a counter does not change its subject */

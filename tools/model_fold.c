@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COVERED_MAX 128
 #define LINEAGE_MAX 65536 /* a parent chain longer than this is refused */
 
 #define PARTLY_SHARED (1u << PS_SANDBOX_SHARED)
@@ -16,7 +17,7 @@
 
 struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
 {
-	struct process_node *n = calloc(1, sizeof(*n));
+	struct process_node *n = pool_take(&m->processes_pool, sizeof(*n));
 	struct process *p;
 
 	if (n == NULL)
@@ -25,11 +26,10 @@ struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
 	p->id = id;
 	p->started = p->last = stamp;
 	p->covered = "preload";
+	p->reader = UINT32_MAX;
 	HASH_ADD(hh, m->by_id, id, sizeof(p->id), p);
-	if (p->hh.tbl == NULL) {
-		free(n);
+	if (p->hh.tbl == NULL)
 		return NULL;
-	}
 	n->prev = m->last_process;
 	if (m->last_process != NULL)
 		m->last_process->next = p;
@@ -37,20 +37,6 @@ struct process *process_new(struct model *m, uint64_t id, uint64_t stamp)
 		m->processes = p;
 	m->last_process = p;
 	return p;
-}
-
-void process_free(struct process_node *n)
-{
-	struct image *next;
-
-	for (struct image *i = n->process.first_image; i != NULL; i = next) {
-		next = i->next;
-		image_free((struct image_node *)i);
-	}
-	exec_forget(&n->process);
-	free(n->table.slots);
-	free(n->act_rule);
-	free(n);
 }
 
 /* Out of the relation, as if it had never been. */
@@ -73,8 +59,7 @@ static void process_bury(struct model *m, struct process *p)
 	p->live = false;
 	if (m->recent == p)
 		m->recent = NULL;
-	n->grave = m->process_grave;
-	m->process_grave = n;
+	m->processes_met[p->hh.hashv % MET] = NULL;
 }
 
 static void partly_text(struct process_node *n)
@@ -91,30 +76,35 @@ static void partly_text(struct process_node *n)
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (n->partly & words[i].why)
-			len += (size_t)snprintf(n->covered_text + len, sizeof(n->covered_text) - len, "%s%s",
+			len += (size_t)snprintf(n->covered_text + len, COVERED_MAX - len, "%s%s",
 						len == 0 ? "partly: " : ", ", words[i].word);
 	}
 	if (n->lost > 0)
-		(void)snprintf(n->covered_text + len, sizeof(n->covered_text) - len, "%s%llu records lost",
+		(void)snprintf(n->covered_text + len, COVERED_MAX - len, "%s%llu records lost",
 			       len == 0 ? "partly: " : ", ", (unsigned long long)n->lost);
 }
 
 /* What it is when its image does report. */
-static void covered_update(struct process *p)
+static int covered_update(struct model *m, struct process *p)
 {
 	struct process_node *n = process_node(p);
 
 	p->covered = "preload";
 	if (n->partly == 0 && n->lost == 0)
-		return;
+		return 0;
+	if (n->covered_text == NULL)
+		n->covered_text = pool_take(&m->pool, COVERED_MAX);
+	if (n->covered_text == NULL)
+		return -ENOMEM;
 	partly_text(n);
 	p->covered = n->covered_text;
+	return 0;
 }
 
-void process_partly(struct process *p, uint32_t why)
+int process_partly(struct model *m, struct process *p, uint32_t why)
 {
 	process_node(p)->partly |= why;
-	covered_update(p);
+	return covered_update(m, p);
 }
 
 /* A parent chain must end: true if p is already above `parent`. */
@@ -165,15 +155,13 @@ int process_set_pid(struct model *m, struct process *p, uint32_t pid)
 	p->pid = key;
 	HASH_FIND(hh, m->pids, &key, sizeof(key), e);
 	if (e == NULL) {
-		e = calloc(1, sizeof(*e));
+		e = MODEL_NEW(m, struct pid_entry);
 		if (e == NULL)
 			return -ENOMEM;
 		e->pid = key;
 		HASH_ADD(hh, m->pids, pid, sizeof(e->pid), e);
-		if (e->hh.tbl == NULL) {
-			free(e);
+		if (e->hh.tbl == NULL)
 			return -ENOMEM;
-		}
 	} else if (e->process->started > p->started) {
 		process_node(p)->replaced = true;
 		return 0;
@@ -191,7 +179,8 @@ int process_restore(struct model *m, struct process *p)
 	int err = 0;
 
 	n->dead = false;
-	image_undo_exec(m, p);
+	if (n->exec_image != NULL)
+		image_undo_exec(p);
 	if (!n->overlaid)
 		return 0;
 	n->overlaid = false;
@@ -273,7 +262,7 @@ int fold_start(struct model *m, struct process *p, const struct record *r)
 	if (err == 0)
 		err = exec_done(m, p, r);
 	if (err == 0)
-		err = image_of_start(p, r);
+		err = image_of_start(m, p, r);
 	if (err == 0)
 		err = process_set_pid(m, p, s->pid);
 	if (err < 0)
@@ -287,8 +276,7 @@ int fold_start(struct model *m, struct process *p, const struct record *r)
 	process_node(p)->start_flags = r->ev.flags;
 	if (s->start != 0)
 		p->start = s->start;
-	covered_update(p);
-	return 0;
+	return covered_update(m, p);
 }
 
 /* fork. */
@@ -315,6 +303,8 @@ static int fork_table(struct model *m, struct process *child, struct process *pa
 	if (process_node(child)->stock_stamp > stamp)
 		return 0; /* read late: the child's own stock says it all */
 	err = table_sockets(&process_node(parent)->table, &list, &n);
+	if (err == 0)
+		err = table_room(m, &process_node(child)->table, n);
 	for (size_t i = 0; i < n && err == 0; i++)
 		err = fork_entry(m, child, &list[i], parent, stamp);
 	free(list);
@@ -344,10 +334,12 @@ static int fork_child(struct model *m, struct process *parent, uint64_t id, uint
 	process_node(child)->forked = true;
 	if (stamp < child->started)
 		child->started = stamp;
-	process_partly(child, process_node(parent)->partly & ~(uint32_t)PARTLY_OWN);
+	err = process_partly(m, child, process_node(parent)->partly & ~(uint32_t)PARTLY_OWN);
+	if (err < 0)
+		return err;
 	set_parent(child, parent);
 	*out = child;
-	err = image_of_parent(child, parent, stamp);
+	err = image_of_parent(m, child, parent, stamp);
 	return err < 0 ? err : fork_table(m, child, parent, stamp);
 }
 
@@ -411,17 +403,17 @@ int fold_born(struct model *m, struct process *p, const struct record *r)
 	if (!process_node(p)->forked && parent != NULL && parent != p) {
 		p->parent_unseen = (r->ev.flags & PS_F_UNSEEN) != 0;
 		set_parent(p, parent);
-		err = image_of_parent(p, parent, r->ev.stamp);
+		err = image_of_parent(m, p, parent, r->ev.stamp);
 	}
 	return err < 0 ? err : process_set_pid(m, p, b->pid);
 }
 
-int fold_sandbox(struct process *p, const struct record *r)
+int fold_sandbox(struct model *m, struct process *p, const struct record *r)
 {
 	uint32_t what = r->ev.sandbox.what;
 
 	if (what >= PS_SANDBOX_CHROOT && what <= PS_SANDBOX_SHARED)
-		process_partly(p, 1u << what);
+		return process_partly(m, p, 1u << what);
 	return 0;
 }
 
@@ -429,6 +421,5 @@ int fold_dropped(struct model *m, struct process *p, const struct record *r)
 {
 	stock_finish(m, p);
 	process_node(p)->lost += r->ev.dropped.records;
-	process_partly(p, 0);
-	return 0;
+	return process_partly(m, p, 0);
 }

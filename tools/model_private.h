@@ -4,9 +4,9 @@
 
 /*
  * What the model's own files share.  Each public struct is the first member of a node with what
- * only the fold needs.  Objects are never freed before the model: what is taken out of the relation
- * (the child of a fork that failed, a socket found to be another one) goes to a grave, since a
- * failure or a holder elsewhere may still point to it.
+ * only the fold needs.  All objects are of one pool and stay as long as the model: a failure or a
+ * holder elsewhere may still point to what was taken out of the relation (the child of a fork that
+ * failed, a socket found to be another one).
  *
  * Functions that can fail return 0 or -ENOMEM; nothing here trusts a record.
  */
@@ -18,9 +18,15 @@
 /* An allocation that fails leaves the element out of the hash, with hh.tbl NULL, instead of exiting. */
 #define HASH_NONFATAL_OOM 1
 #define HASH_FUNCTION(key, len, value) ((value) = model_hash((key), (len)))
+#define uthash_malloc(size) huge_alloc(size)
 unsigned model_hash(const void *key, size_t len);
 
 #include "model.h"
+#include "pool.h"
+
+/* Chains are of one or two: an element is far more often cold than in the cache. */
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_BKT_CAPACITY_THRESH 6u
 
 /* The last news of a descriptor. */
 struct fd_entry {
@@ -37,40 +43,43 @@ struct fd_table {
 	uint32_t used;
 };
 
-struct image_node {
-	struct image image;
-	bool borrowed; /* the strings are those of the parent's image */
-	struct image_node *grave;
-};
-
 struct holder_node {
 	struct holder holder;
 	struct holder *prev_of_process, *prev_of_socket;
-	int32_t one;   /* fds points here while there is but one */
-	uint32_t size; /* of fds */
-	struct holder_node *grave;
+	struct holder_entry *entry; /* NULL: not in the hash */
+	int32_t one;		    /* fds points here while there is but one */
+	uint32_t size;		    /* of fds */
+	bool newest;		    /* of its process and socket */
+	bool ended;		    /* among those that wait to be packed */
+};
+
+/* Of those of which both process and socket have many holders, the newest of each (process, socket). */
+struct holder_entry {
+	const struct process *process;
+	const struct socket *socket;
+	struct holder *holder;
+	UT_hash_handle hh;
 };
 
 struct socket_node {
 	struct socket socket;
 	struct socket *prev;
 	uint64_t first_seen;
+	uint32_t n_holders;
+	bool many;     /* its holders are too many to walk along */
 	uint32_t held; /* holders with an fd on it */
 	bool born;     /* a record told how it was made: it cannot turn out to be another */
 	bool scanned;  /* known from /proc only */
 	bool v6only;
-	char *rule; /* owned */
 	bool moved; /* the next BIND or CONNECT tells what was asked for, LOCAL or PEER behind it where it
 		       went */
 	struct process *bound_by;
 	struct process *senders[2]; /* the last two different ones */
 	struct connection *connection;
-	const char *proto, *type;   /* as words */
-	char *odd_proto, *odd_type; /* owned: where the word is a number */
-	struct bucket *bucket;	    /* of the index of bound endpoints, NULL: not in it */
+	struct packed_like *packed_like; /* of those accepted from it */
+	const char *proto, *type;	 /* as words */
+	struct bucket *bucket;		 /* of the index of bound endpoints, NULL: not in it */
 	struct socket_node *bucket_next, *bucket_prev;
-	struct socket_node *grave;
-	UT_hash_handle hh_inode; /* while /proc is scanned */
 };
 
 /* An exec of a program that will not report: done, unless a later record says that it failed. */
@@ -95,6 +104,9 @@ struct process_node {
 	struct process process;
 	struct process *prev;
 	struct fd_table table;
+	uint32_t n_holders;
+	bool many; /* as of a socket */
+	struct packed *packed;
 	bool own;	/* has records of its own */
 	bool forked;	/* made by a FORK record */
 	bool is_parent; /* another process names it */
@@ -102,20 +114,29 @@ struct process_node {
 	bool dead;	/* found so by settle; a new record revives it */
 	bool overlaid;	/* settle took fds from its holders that the table still has */
 	struct exec_try *exec;
-	struct image_node *exec_image; /* added by settle for `exec` */
-	const char *covered_before;    /* that image */
-	bool stocking;		       /* STOCK came, its SETs are on their way */
-	uint64_t stock_stamp;	       /* of the last STOCK */
+	struct image *exec_image;   /* added by settle for `exec` */
+	const char *covered_before; /* that image */
+	bool stocking;		    /* STOCK came, its SETs are on their way */
+	uint64_t stock_stamp;	    /* of the last STOCK */
 	uint32_t stock_left;
 	uint32_t stock_why;   /* enum ps_stock_why */
 	uint32_t start_flags; /* of its last START */
 	uint32_t partly;      /* enum partly */
 	uint64_t lost;	      /* records */
-	char *act_rule;	      /* of the last ACT, until the call's own record comes; owned */
+	const char *act_rule; /* of the last ACT, until the call's own record comes */
 	int32_t act_fd;
 	bool act_reuseport, act_moved; /* among the actions of that call */
-	char covered_text[128];
-	struct process_node *grave;
+	char *covered_text;
+};
+
+/* A closed connection. */
+struct packed {
+	struct packed *next; /* of its process, closed before it */
+	struct packed_like *like;
+	uint64_t opened, closed;
+	uint16_t family, port; /* of the peer, as in struct endpoint */
+	uint32_t scope;
+	uint8_t ip[16];
 };
 
 /* A COUNT record, by its place. */
@@ -146,23 +167,36 @@ struct orphan {
 
 struct bucket;
 
+#define MET 64u
+#define ENDED 128u
+
 struct model {
 	struct process *by_id, *processes, *last_process;
 	struct process *recent; /* of the last record */
 	struct socket *by_cookie, *sockets, *last_socket;
-	struct socket_node *by_inode;
-	struct holder *holders; /* the newest of each (process, socket) */
+	struct holder_entry *holders;
 	struct failure *failures, *last_failure, *failures_by_key;
 	struct connection *connections, *last_connection;
 	struct count *counts;
 	struct pid_entry *pids;
 	struct bucket *buckets;
 	struct orphan *orphans, *ready, *last_ready;
-	struct process_node *process_grave;
-	struct socket_node *socket_grave;
-	struct holder_node *holder_grave;
-	struct image_node *image_grave;
+	/* What is looked at for each row of a table lies apart from the rest, close together. */
+	struct pool pool, processes_pool, holders_pool;
+	struct slab spare_sockets, spare_holders, spare_connections, spare_buckets, spare_entries;
+	struct process
+		*processes_met[MET]; /* by the low bits of their hash: most of them are met again soon */
+	struct socket *sockets_met[MET];
+	uint64_t last_cookie; /* the greatest that a socket has had: the kernel counts */
+	struct slab spare_packed;
+	struct holder *ended[ENDED]; /* those that are to be packed, when their turn comes round */
+	unsigned n_ended;
 };
+
+#define MODEL_NEW(m, type) ((type *)pool_take(&(m)->pool, sizeof(type)))
+
+/* Text of len bytes, or less where it has a NUL; NULL: no memory. */
+char *model_text(struct model *m, const char *text, size_t len);
 
 static inline struct process_node *process_node(struct process *p)
 {
@@ -194,9 +228,11 @@ enum road {
 /* model_table.c: descriptors and holders. */
 
 struct fd_entry *table_find(const struct fd_table *t, int32_t fd); /* NULL: no news of it */
-struct fd_entry *table_slot(struct fd_table *t, int32_t fd);	   /* makes one; NULL: no memory */
+/* Makes one; NULL: no memory. */
+struct fd_entry *table_slot(struct model *m, struct fd_table *t, int32_t fd);
 /* Entries with a socket, ascending by fd; *out is the caller's to free, NULL if there are none. */
 int table_sockets(const struct fd_table *t, struct fd_entry **out, size_t *n);
+int table_room(struct model *m, struct fd_table *t, size_t entries); /* before so many are put in */
 
 /* fd is now `s` (NULL: no socket), unless newer news of it is there. */
 int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struct socket *s, enum road road,
@@ -208,6 +244,9 @@ void holder_detach(struct model *m, struct holder *h, int32_t fd, uint64_t stamp
 void holder_remove(struct model *m, struct holder *h); /* out of the relation, as if never made */
 int holder_move(struct model *m, struct holder *h, struct socket *to);
 
+/* One that was made before, behind `before` in its process's list. */
+int holder_return(struct model *m, struct holder *h, struct holder *before);
+
 /* Who else has it, or had it; NULL: nobody. */
 struct process *holder_other(struct socket *s, const struct process *p);
 
@@ -217,10 +256,10 @@ struct socket *socket_new(struct model *m, uint64_t stamp);		      /* NULL: no m
 struct socket *socket_by_cookie(struct model *m, uint64_t cookie);	      /* NULL: unknown */
 struct socket *socket_make(struct model *m, uint64_t cookie, uint64_t stamp); /* find or create */
 void socket_bury(struct model *m, struct socket *s);			      /* has no holder (any more) */
-void socket_free(struct socket_node *n);
 
 /* Fills in what was not known. */
 int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t type, uint16_t protocol);
+void socket_like(struct socket *s, const struct socket *other); /* it is new, and of the same kind */
 /* s, which has no cookie, is the one with this cookie.  *out: the one to go on with. */
 int socket_identify(struct model *m, struct socket *s, uint64_t cookie, struct socket **out);
 /* The socket that a record of p about fd and cookie means; *out NULL if nothing is known. */
@@ -231,11 +270,21 @@ int socket_set_local(struct model *m, struct socket *s, const struct endpoint *l
 /* model_bound.c: the index of bound endpoints. */
 
 int bound_update(struct model *m, struct socket *s); /* after a change of name, kind or holders */
+size_t bound_bucket_size(void);
 struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct endpoint *asked);
 
 /* The holder of a socket at another address that overlaps with that of s, which was to be shared; NULL. */
 struct holder *bound_beside(struct model *m, struct socket *s);
 void bound_free(struct model *m);
+
+/* model_pack.c: closed connections, kept small. */
+
+int pack_later(struct model *m, struct holder *h);		       /* has no fd any more */
+int unpack_opened(struct model *m, struct process *p, uint64_t stamp); /* of p, if there is one */
+
+/* model_call.c */
+
+int connection_add(struct model *m, struct process *p, struct socket *s, uint64_t opened);
 
 /* model_fold.c, model_image.c, model_call.c: one handler a kind. */
 
@@ -244,9 +293,9 @@ int fold_fork(struct model *m, struct process *p, const struct record *r);
 int fold_forked(struct model *m, struct process *p, const struct record *r);
 int fold_born(struct model *m, struct process *p, const struct record *r);
 int fold_exec(struct model *m, struct process *p, const struct record *r);
-int fold_exec_closes(struct process *p, const struct record *r);
+int fold_exec_closes(struct model *m, struct process *p, const struct record *r);
 int fold_stock(struct model *m, struct process *p, const struct record *r);
-int fold_sandbox(struct process *p, const struct record *r);
+int fold_sandbox(struct model *m, struct process *p, const struct record *r);
 int fold_dropped(struct model *m, struct process *p, const struct record *r);
 
 int fold_set(struct model *m, struct process *p, const struct record *r);
@@ -272,8 +321,7 @@ void count_apply(struct model *m, struct count *c);
 /* model_fold.c: processes. */
 
 struct process *process_new(struct model *m, uint64_t id, uint64_t stamp); /* NULL: no memory */
-void process_free(struct process_node *n);
-void process_partly(struct process *p, uint32_t why);
+int process_partly(struct model *m, struct process *p, uint32_t why);
 int process_set_pid(struct model *m, struct process *p, uint32_t pid);
 /* Undoes what settle showed of it: a record came. */
 int process_restore(struct model *m, struct process *p);
@@ -281,11 +329,12 @@ void stock_finish(struct model *m, struct process *p);
 
 /* model_image.c: what a process runs. */
 
-void image_free(struct image_node *n);
-int image_of_start(struct process *p, const struct record *r);
-int image_of_parent(struct process *p, const struct process *parent, uint64_t stamp); /* if it has none */
-int image_of_exec(struct process *p); /* for settle: shows the exec that is being tried as done */
-void image_undo_exec(struct model *m, struct process *p);
+int image_of_start(struct model *m, struct process *p, const struct record *r);
+/* If it has none. */
+int image_of_parent(struct model *m, struct process *p, const struct process *parent, uint64_t stamp);
+/* For settle: shows the exec that is being tried as done. */
+int image_of_exec(struct model *m, struct process *p);
+void image_undo_exec(struct process *p);
 int exec_done(struct model *m, struct process *p, const struct record *start);
 void exec_forget(struct process *p);
 

@@ -114,7 +114,7 @@ static int show_exec(struct process *p, struct model *m)
 
 	if (n->exec == NULL || n->exec_image != NULL)
 		return 0;
-	err = image_of_exec(p);
+	err = image_of_exec(m, p);
 	if (err < 0)
 		return err;
 	n->covered_before = p->covered;
@@ -168,8 +168,16 @@ struct kernel_fd {
 	uint64_t inode;
 };
 
+struct inode_entry {
+	uint64_t inode;
+	struct socket_node *socket;
+	UT_hash_handle hh;
+};
+
 struct scan {
 	struct model *m;
+	struct inode_entry *by_inode;
+	struct pool pool;      /* of those entries */
 	struct kernel_fd *fds; /* of the process at hand */
 	size_t n, size;
 	struct kernel_net *nets; /* those read so far */
@@ -193,20 +201,27 @@ static int note_fd(int32_t fd, uint64_t inode, void *arg)
 	return 0;
 }
 
-static struct socket_node *inode_find(struct model *m, uint64_t inode)
+static struct socket_node *inode_find(struct scan *scan, uint64_t inode)
 {
-	struct socket_node *n;
+	struct inode_entry *e;
 
-	HASH_FIND(hh_inode, m->by_inode, &inode, sizeof(inode), n);
-	return n;
+	HASH_FIND(hh, scan->by_inode, &inode, sizeof(inode), e);
+	return e != NULL ? e->socket : NULL;
 }
 
-static int inode_add(struct model *m, struct socket_node *n)
+static int inode_add(struct scan *scan, struct socket_node *n)
 {
-	if (n->socket.inode == 0 || inode_find(m, n->socket.inode) != NULL)
+	struct inode_entry *e;
+
+	if (n->socket.inode == 0 || inode_find(scan, n->socket.inode) != NULL)
 		return 0;
-	HASH_ADD(hh_inode, m->by_inode, socket.inode, sizeof(n->socket.inode), n);
-	return n->hh_inode.tbl != NULL ? 0 : -ENOMEM;
+	e = pool_take(&scan->pool, sizeof(*e));
+	if (e == NULL)
+		return -ENOMEM;
+	e->inode = n->socket.inode;
+	e->socket = n;
+	HASH_ADD(hh, scan->by_inode, inode, sizeof(e->inode), e);
+	return e->hh.tbl != NULL ? 0 : -ENOMEM;
 }
 
 /* NULL in *out where the process is gone or not ours to look at. */
@@ -300,7 +315,7 @@ static int look_up_names(struct scan *scan, struct process *p, struct socket *s)
 /* The records of this one are overwritten, or were never written. */
 static int add_unknown(struct scan *scan, struct process *p, const struct kernel_fd *fd, uint64_t stamp)
 {
-	struct socket_node *n = inode_find(scan->m, fd->inode);
+	struct socket_node *n = inode_find(scan, fd->inode);
 	int err = 0;
 
 	if (n == NULL) {
@@ -311,7 +326,7 @@ static int add_unknown(struct scan *scan, struct process *p, const struct kernel
 		n = socket_node(s);
 		s->inode = fd->inode;
 		n->scanned = true;
-		err = inode_add(scan->m, n);
+		err = inode_add(scan, n);
 		if (err == 0)
 			err = look_up_names(scan, p, s);
 	}
@@ -328,7 +343,7 @@ static int scan_fd(struct scan *scan, struct process *p, const struct kernel_fd 
 	/* One that has a cookie was asked for by it. */
 	if (e->socket->inode == 0 && e->socket->cookie == 0) {
 		e->socket->inode = fd->inode;
-		err = inode_add(scan->m, socket_node(e->socket));
+		err = inode_add(scan, socket_node(e->socket));
 		if (err < 0)
 			return err;
 	}
@@ -356,13 +371,14 @@ static int scan_all(struct model *m)
 
 	for (struct socket *s = m->sockets; s != NULL && err == 0; s = s->next) {
 		if (socket_node(s)->held > 0)
-			err = inode_add(m, socket_node(s));
+			err = inode_add(&scan, socket_node(s));
 	}
 	for (struct process *p = m->processes; p != NULL && err == 0; p = p->next) {
 		if (p->live)
 			err = scan_process(&scan, p);
 	}
-	HASH_CLEAR(hh_inode, m->by_inode);
+	HASH_CLEAR(hh, scan.by_inode);
+	pool_free(&scan.pool);
 	for (size_t i = 0; i < scan.n_nets; i++)
 		kernel_net_free(&scan.nets[i]);
 	free(scan.nets);

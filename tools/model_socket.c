@@ -7,12 +7,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct socket *socket_new(struct model *m, uint64_t stamp)
 {
-	struct socket_node *n = calloc(1, sizeof(*n));
+	struct socket_node *n = slab_take(&m->spare_sockets, &m->pool);
 
 	if (n == NULL)
 		return NULL;
@@ -25,14 +24,6 @@ struct socket *socket_new(struct model *m, uint64_t stamp)
 		m->sockets = &n->socket;
 	m->last_socket = &n->socket;
 	return &n->socket;
-}
-
-void socket_free(struct socket_node *n)
-{
-	free(n->odd_proto);
-	free(n->odd_type);
-	free(n->rule);
-	free(n);
 }
 
 void socket_bury(struct model *m, struct socket *s)
@@ -49,23 +40,32 @@ void socket_bury(struct model *m, struct socket *s)
 		m->last_socket = n->prev;
 	s->next = NULL;
 	n->prev = NULL;
-	if (s->cookie != 0)
+	if (s->cookie != 0) {
+		m->sockets_met[s->hh.hashv % MET] = NULL;
 		HASH_DEL(m->by_cookie, s);
-	n->grave = m->socket_grave;
-	m->socket_grave = n;
+	}
 }
 
 struct socket *socket_by_cookie(struct model *m, uint64_t cookie)
 {
-	struct socket *s;
+	unsigned hash = model_hash(&cookie, sizeof(cookie));
+	struct socket **met = &m->sockets_met[hash % MET], *s = *met;
 
-	HASH_FIND(hh, m->by_cookie, &cookie, sizeof(cookie), s);
+	if (s != NULL && s->cookie == cookie)
+		return s;
+	if (cookie > m->last_cookie)
+		return NULL;
+	HASH_FIND_BYHASHVALUE(hh, m->by_cookie, &cookie, sizeof(cookie), hash, s);
+	if (s != NULL)
+		*met = s;
 	return s;
 }
 
 static int give_cookie(struct model *m, struct socket *s, uint64_t cookie)
 {
 	s->cookie = cookie;
+	if (cookie > m->last_cookie)
+		m->last_cookie = cookie;
 	HASH_ADD(hh, m->by_cookie, cookie, sizeof(s->cookie), s);
 	if (s->hh.tbl != NULL)
 		return 0;
@@ -151,21 +151,26 @@ static const char *word_of_type(uint16_t type)
 	}
 }
 
+/* What has no word is told by its number. */
+static const char *odd_word(struct model *m, const char *what, unsigned number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%s-%u", what, number);
+	return model_text(m, text, sizeof(text));
+}
+
 /* Both words are made when the numbers are learnt, so that asking for them cannot fail. */
-static int learn_words(struct socket_node *n)
+static int learn_words(struct model *m, struct socket_node *n)
 {
 	struct socket *s = &n->socket;
 
 	if (s->type != 0) {
 		n->type = word_of_type(s->type);
-		if (n->type == NULL && n->odd_type == NULL &&
-		    asprintf(&n->odd_type, "type-%u", s->type) < 0) {
-			n->odd_type = NULL;
-			n->type = "";
-			return -ENOMEM;
-		}
 		if (n->type == NULL)
-			n->type = n->odd_type;
+			n->type = odd_word(m, "type", s->type);
+		if (n->type == NULL)
+			return -ENOMEM;
 	}
 	if (s->family == AF_INET || s->family == AF_INET6) {
 		n->proto = s->type != 0 ? word_of_inet(s->type, s->protocol, s->family == AF_INET6) : "";
@@ -174,14 +179,9 @@ static int learn_words(struct socket_node *n)
 	if (s->family == 0)
 		return 0;
 	n->proto = word_of_family(s->family);
-	if (n->proto == NULL && n->odd_proto == NULL && asprintf(&n->odd_proto, "family-%u", s->family) < 0) {
-		n->odd_proto = NULL;
-		n->proto = "";
-		return -ENOMEM;
-	}
 	if (n->proto == NULL)
-		n->proto = n->odd_proto;
-	return 0;
+		n->proto = odd_word(m, "family", s->family);
+	return n->proto != NULL ? 0 : -ENOMEM;
 }
 
 int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t type, uint16_t protocol)
@@ -197,9 +197,18 @@ int socket_fill(struct model *m, struct socket *s, uint16_t family, uint16_t typ
 		s->type = type;
 	if (s->protocol == 0)
 		s->protocol = protocol;
-	if (learn_words(socket_node(s)) < 0)
+	if (learn_words(m, socket_node(s)) < 0)
 		return -ENOMEM;
 	return s->local.family != 0 ? bound_update(m, s) : 0;
+}
+
+void socket_like(struct socket *s, const struct socket *other)
+{
+	s->family = other->family;
+	s->type = other->type;
+	s->protocol = other->protocol;
+	socket_node(s)->proto = ((const struct socket_node *)other)->proto;
+	socket_node(s)->type = ((const struct socket_node *)other)->type;
 }
 
 int socket_set_local(struct model *m, struct socket *s, const struct endpoint *local)

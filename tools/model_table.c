@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLE_MIN 8u
+#define TABLE_MIN 4u
+#define TABLE_MAX (1u << 31)
+/* Holders that are walked along: those of a process mostly lie side by side. */
+#define WALK_PROCESS 16u
+#define WALK_SOCKET 4u
 #define ANCESTORS_MAX 256 /* the chain comes from records */
 
 unsigned model_hash(const void *key, size_t len)
@@ -53,11 +57,20 @@ struct fd_entry *table_find(const struct fd_table *t, int32_t fd)
 	return e->fd == fd ? e : NULL;
 }
 
-static int table_grow(struct fd_table *t)
+static bool table_full(const struct fd_table *t, size_t entries)
 {
-	struct fd_table wider = { .size = t->size == 0 ? TABLE_MIN : t->size * 2, .used = t->used };
+	return entries > t->size - t->size / 4;
+}
 
-	wider.slots = calloc(wider.size, sizeof(*wider.slots));
+int table_room(struct model *m, struct fd_table *t, size_t entries)
+{
+	struct fd_table wider = { .size = t->size == 0 ? TABLE_MIN : t->size, .used = t->used };
+
+	while (table_full(&wider, entries) && wider.size < TABLE_MAX)
+		wider.size *= 2;
+	if (wider.size == t->size || entries == 0)
+		return 0;
+	wider.slots = pool_take(&m->pool, wider.size * sizeof(*wider.slots));
 	if (wider.slots == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < wider.size; i++)
@@ -66,18 +79,17 @@ static int table_grow(struct fd_table *t)
 		if (t->slots[i].fd >= 0)
 			*table_probe(&wider, t->slots[i].fd) = t->slots[i];
 	}
-	free(t->slots);
 	*t = wider;
 	return 0;
 }
 
-struct fd_entry *table_slot(struct fd_table *t, int32_t fd)
+struct fd_entry *table_slot(struct model *m, struct fd_table *t, int32_t fd)
 {
 	struct fd_entry *e = table_find(t, fd);
 
 	if (e != NULL)
 		return e;
-	if (t->used + 1 > t->size - t->size / 4 && table_grow(t) < 0)
+	if (table_full(t, (size_t)t->used + 1) && table_room(m, t, (size_t)t->used + 1) < 0)
 		return NULL;
 	e = table_probe(t, fd);
 	*e = (struct fd_entry){ .fd = fd };
@@ -124,6 +136,7 @@ static void link_of_socket(struct holder *h)
 
 	while (before != NULL && before->since > h->since)
 		before = holder_node(before)->prev_of_socket;
+	socket_node(s)->n_holders++;
 	h->next_of_socket = before != NULL ? before->next_of_socket : s->holders;
 	holder_node(h)->prev_of_socket = before;
 	if (before != NULL)
@@ -136,13 +149,11 @@ static void link_of_socket(struct holder *h)
 		s->last_holder = h;
 }
 
-static void link_of_process(struct holder *h)
+static void link_behind(struct holder *h, struct holder *before)
 {
 	struct process *p = h->process;
-	struct holder *before = h->since == 0 ? NULL : p->last_holder;
 
-	while (before != NULL && before->since > h->since)
-		before = holder_node(before)->prev_of_process;
+	process_node(p)->n_holders++;
 	h->next_of_process = before != NULL ? before->next_of_process : p->holders;
 	holder_node(h)->prev_of_process = before;
 	if (before != NULL)
@@ -155,10 +166,20 @@ static void link_of_process(struct holder *h)
 		p->last_holder = h;
 }
 
+static void link_of_process(struct holder *h)
+{
+	struct holder *before = h->since == 0 ? NULL : h->process->last_holder;
+
+	while (before != NULL && before->since > h->since)
+		before = holder_node(before)->prev_of_process;
+	link_behind(h, before);
+}
+
 static void unlink_of_socket(struct holder *h)
 {
 	struct holder *before = holder_node(h)->prev_of_socket;
 
+	socket_node(h->socket)->n_holders--;
 	if (before != NULL)
 		before->next_of_socket = h->next_of_socket;
 	else
@@ -173,6 +194,7 @@ static void unlink_of_process(struct holder *h)
 {
 	struct holder *before = holder_node(h)->prev_of_process;
 
+	process_node(h->process)->n_holders--;
 	if (before != NULL)
 		before->next_of_process = h->next_of_process;
 	else
@@ -183,33 +205,87 @@ static void unlink_of_process(struct holder *h)
 		h->process->last_holder = before;
 }
 
-struct holder *holder_find(struct model *m, const struct process *p, const struct socket *s)
+static struct holder *walk_process(const struct process *p, const struct socket *s)
 {
-	const void *key[2] = { p, s };
-	struct holder *h;
+	struct holder *h = p->last_holder;
 
-	if (s->holders == NULL)
-		return NULL;
-	HASH_FIND(hh, m->holders, key, sizeof(key), h);
+	while (h != NULL && (h->socket != s || !holder_node(h)->newest))
+		h = holder_node(h)->prev_of_process;
 	return h;
 }
 
-_Static_assert(offsetof(struct holder, socket) == offsetof(struct holder, process) + sizeof(void *),
-	       "process and socket are the key of a holder");
-
-/* The newest of its process and socket replaces the one before, if there is one. */
-static int holder_hash(struct model *m, struct holder *h, struct holder *before)
+static struct holder *walk_socket(const struct process *p, const struct socket *s)
 {
-	if (before != NULL)
-		HASH_DEL(m->holders, before);
-	HASH_ADD(hh, m->holders, process, 2 * sizeof(void *), h);
-	return h->hh.tbl != NULL ? 0 : -ENOMEM;
+	struct holder *h = s->last_holder;
+
+	while (h != NULL && (h->process != p || !holder_node(h)->newest))
+		h = holder_node(h)->prev_of_socket;
+	return h;
 }
 
-static void holder_unhash(struct model *m, struct holder *h)
+struct holder *holder_find(struct model *m, const struct process *p, const struct socket *s)
 {
-	if (holder_find(m, h->process, h->socket) == h)
-		HASH_DEL(m->holders, h);
+	const void *key[2] = { p, s };
+	struct holder_entry *e;
+
+	if (!((const struct socket_node *)s)->many)
+		return walk_socket(p, s);
+	if (!((const struct process_node *)p)->many)
+		return walk_process(p, s);
+	HASH_FIND(hh, m->holders, key, sizeof(key), e);
+	return e != NULL ? e->holder : NULL;
+}
+
+_Static_assert(offsetof(struct holder_entry, socket) == sizeof(void *), "process and socket are the key");
+
+static int holder_hash(struct model *m, struct holder *h)
+{
+	struct holder_node *n = holder_node(h);
+	struct holder_entry *e;
+
+	if (!n->newest || n->entry != NULL || !process_node(h->process)->many ||
+	    !socket_node(h->socket)->many)
+		return 0;
+	e = slab_take(&m->spare_entries, &m->pool);
+	if (e == NULL)
+		return -ENOMEM;
+	*e = (struct holder_entry){ .process = h->process, .socket = h->socket, .holder = h };
+	HASH_ADD(hh, m->holders, process, 2 * sizeof(void *), e);
+	n->entry = e->hh.tbl != NULL ? e : NULL;
+	return n->entry != NULL ? 0 : -ENOMEM;
+}
+
+/* h, linked already, is the newest of its process and socket from now on. */
+static int holder_newest(struct model *m, struct holder *h)
+{
+	struct process_node *p = process_node(h->process);
+	struct socket_node *s = socket_node(h->socket);
+	int err = 0;
+
+	holder_node(h)->newest = true;
+	if (!p->many && p->n_holders > WALK_PROCESS) {
+		p->many = true;
+		for (struct holder *i = p->process.holders; i != NULL && err == 0; i = i->next_of_process)
+			err = holder_hash(m, i);
+	}
+	if (!s->many && s->n_holders > WALK_SOCKET) {
+		s->many = true;
+		for (struct holder *i = s->socket.holders; i != NULL && err == 0; i = i->next_of_socket)
+			err = holder_hash(m, i);
+	}
+	return err < 0 ? err : holder_hash(m, h);
+}
+
+static void holder_not_newest(struct model *m, struct holder *h)
+{
+	struct holder_entry *e = holder_node(h)->entry;
+
+	holder_node(h)->newest = false;
+	if (e == NULL)
+		return;
+	holder_node(h)->entry = NULL;
+	HASH_DEL(m->holders, e);
+	slab_give(&m->spare_entries, e);
 }
 
 /* How many processes have an fd on a socket decides whether its endpoint is taken. */
@@ -218,7 +294,10 @@ static int socket_held(struct model *m, struct socket *s, bool more)
 	struct socket_node *n = socket_node(s);
 
 	n->held += more ? 1 : -1u;
-	return n->held == (more ? 1 : 0) ? bound_update(m, s) : 0;
+	/* What was accepted takes none. */
+	if (n->held != (more ? 1 : 0) || (s->listener != NULL && n->bucket == NULL))
+		return 0;
+	return bound_update(m, s);
 }
 
 static void connection_of_holder(const struct holder *h, uint64_t closed)
@@ -229,7 +308,7 @@ static void connection_of_holder(const struct holder *h, uint64_t closed)
 		c->closed = closed;
 }
 
-static int holder_room(struct holder_node *n)
+static int holder_room(struct model *m, struct holder_node *n)
 {
 	struct holder *h = &n->holder;
 	int32_t *fds;
@@ -240,12 +319,10 @@ static int holder_room(struct holder_node *n)
 	}
 	if (h->n_fds < n->size)
 		return 0;
-	fds = malloc(2 * (size_t)n->size * sizeof(*fds));
+	fds = pool_take(&m->pool, 2 * (size_t)n->size * sizeof(*fds));
 	if (fds == NULL)
 		return -ENOMEM;
 	memcpy(fds, h->fds, h->n_fds * sizeof(*fds));
-	if (h->fds != &n->one)
-		free(h->fds);
 	h->fds = fds;
 	n->size *= 2;
 	return 0;
@@ -273,7 +350,7 @@ int holder_attach(struct model *m, struct holder *h, int32_t fd)
 
 	if (at < h->n_fds && h->fds[at] == fd)
 		return 0;
-	if (holder_room(holder_node(h)) < 0)
+	if (holder_room(m, holder_node(h)) < 0)
 		return -ENOMEM;
 	memmove(h->fds + at + 1, h->fds + at, (h->n_fds - at) * sizeof(*h->fds));
 	h->fds[at] = fd;
@@ -303,11 +380,16 @@ void holder_remove(struct model *m, struct holder *h)
 	if (h->n_fds > 0)
 		(void)socket_held(m, h->socket, false);
 	h->n_fds = 0;
-	holder_unhash(m, h);
+	holder_not_newest(m, h);
 	unlink_of_process(h);
 	unlink_of_socket(h);
-	holder_node(h)->grave = m->holder_grave;
-	m->holder_grave = holder_node(h);
+}
+
+int holder_return(struct model *m, struct holder *h, struct holder *before)
+{
+	link_behind(h, before);
+	link_of_socket(h);
+	return holder_newest(m, h);
 }
 
 /* Two holders of one process turn out to be of one socket: the first road wins. */
@@ -337,7 +419,7 @@ int holder_move(struct model *m, struct holder *h, struct socket *to)
 {
 	struct process_node *p = process_node(h->process);
 	struct holder *there = holder_find(m, h->process, to);
-	bool newest = holder_find(m, h->process, h->socket) == h;
+	bool newest = holder_node(h)->newest;
 	struct holder *target = newest && there != NULL ? there : h;
 	int err = 0;
 
@@ -355,14 +437,14 @@ int holder_move(struct model *m, struct holder *h, struct socket *to)
 		h->socket = to; /* where a failure still points to it */
 		return err;
 	}
-	holder_unhash(m, h);
+	holder_not_newest(m, h);
 	unlink_of_socket(h);
 	if (h->n_fds > 0)
 		(void)socket_held(m, h->socket, false);
 	h->socket = to;
 	link_of_socket(h);
 	if (newest)
-		err = holder_hash(m, h, NULL);
+		err = holder_newest(m, h);
 	if (h->n_fds > 0 && err == 0)
 		err = socket_held(m, to, true);
 	return err;
@@ -518,33 +600,37 @@ static struct holder *holder_make(struct model *m, struct process *p, struct soc
 
 	if (h != NULL && (h->n_fds > 0 || resumes(h, road)))
 		return h;
-	n = calloc(1, sizeof(*n));
+	n = slab_take(&m->spare_holders, &m->holders_pool);
 	if (n == NULL)
 		return NULL;
 	n->holder.process = p;
 	n->holder.socket = s;
 	n->holder.since = road == ROAD_SCANNED ? 0 : stamp;
 	road_resolve(m, &n->holder, road, from);
-	err = holder_hash(m, &n->holder, h);
+	if (h != NULL)
+		holder_not_newest(m, h);
 	link_of_process(&n->holder);
 	link_of_socket(&n->holder);
+	err = holder_newest(m, &n->holder);
 	return err == 0 ? &n->holder : NULL;
 }
 
 /* The socket leaves the entry. */
-static void entry_drop(struct model *m, struct fd_entry *e, uint64_t stamp, bool race)
+static int entry_drop(struct model *m, struct fd_entry *e, uint64_t stamp, bool race)
 {
 	struct holder *h = e->holder;
 
+	e->socket = NULL;
+	e->holder = NULL;
 	holder_detach(m, h, e->fd, stamp);
 	/* Found in /proc before its own record was read: that record has come now. */
 	if (race && h->n_fds == 0 && h->since == 0 && socket_node(h->socket)->scanned) {
 		holder_remove(m, h);
 		if (h->socket->holders == NULL)
 			socket_bury(m, h->socket);
+		return 0;
 	}
-	e->socket = NULL;
-	e->holder = NULL;
+	return h->n_fds == 0 ? pack_later(m, h) : 0;
 }
 
 int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struct socket *s, enum road road,
@@ -555,7 +641,7 @@ int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struc
 
 	if (fd < 0)
 		return 0;
-	e = table_slot(&process_node(p)->table, fd);
+	e = table_slot(m, &process_node(p)->table, fd);
 	if (e == NULL)
 		return -ENOMEM;
 	if (e->stamp > stamp)
@@ -563,8 +649,8 @@ int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struc
 	e->stamp = stamp;
 	if (e->socket == s)
 		return 0;
-	if (e->socket != NULL)
-		entry_drop(m, e, stamp, s != NULL);
+	if (e->socket != NULL && entry_drop(m, e, stamp, s != NULL) < 0)
+		return -ENOMEM;
 	if (s == NULL)
 		return 0;
 	h = holder_make(m, p, s, road, from, stamp);

@@ -7,10 +7,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/text.h"
+#include "pool.h"
 #include "util.h"
 
 #define SECOND 1000000000ull
+#define COLUMNS_MAX 32
 
 static void unref_table(struct libscols_table **t)
 {
@@ -59,101 +60,155 @@ void time_local(uint64_t realtime, bool micro, char out[static TIME_TEXT_MAX])
 		snprintf(out + n, TIME_TEXT_MAX - n, ".%06u", (unsigned)(realtime % SECOND / 1000));
 }
 
-static void put_size(uint64_t bytes, FILE *f)
+/* The text of all cells, row by row, each ended by a NUL. */
+struct cells {
+	char *text;
+	size_t len, room;
+	bool odd;		   /* something in it is not a printable character of ASCII */
+	size_t width[COLUMNS_MAX]; /* bytes, of the columns in the table */
+	bool failed;
+};
+
+static void cells_free(struct cells *c)
+{
+	free(c->text);
+}
+
+static void put_bytes(struct cells *c, const char *bytes, size_t n)
+{
+	char *more = c->text;
+
+	if (n > c->room - c->len)
+		more = huge_room(c->text, &c->room, c->len, c->len + n, 1);
+	if (n == 0)
+		return;
+	if (more == NULL) {
+		c->failed = true;
+		return;
+	}
+	c->text = more;
+	memcpy(more + c->len, bytes, n);
+	c->len += n;
+}
+
+static void put_word(struct cells *c, const char *word)
+{
+	put_bytes(c, word, strlen(word));
+}
+
+/* What somebody else wrote. */
+static void put_text(struct cells *c, const char *text, size_t n)
+{
+	bool odd = false;
+
+	for (size_t i = 0; i < n; i++)
+		odd |= text[i] < ' ' || text[i] > '~';
+	c->odd |= odd;
+	put_bytes(c, text, n);
+}
+
+static void put_size(uint64_t bytes, struct cells *c)
 {
 	static const char units[] = "BKMGTP";
+	char text[32];
 	double n = (double)bytes;
 	size_t unit = 0;
 
 	for (; n >= 1024 && unit + 2 < sizeof(units); unit++)
 		n /= 1024;
-	fprintf(f, unit > 0 && n < 10 ? "%.1f%c" : "%.0f%c", n, units[unit]);
+	snprintf(text, sizeof(text), unit > 0 && n < 10 ? "%.1f%c" : "%.0f%c", n, units[unit]);
+	put_word(c, text);
 }
 
-static void put_texts(const struct value *v, FILE *f)
+static void put_texts(const struct value *v, struct cells *c)
 {
 	const char *text, *space = "";
 	size_t at = 0, n;
 
-	for (; (text = next_text(v->text, v->len, &at, &n)) != NULL; space = " ")
-		fprintf(f, "%s%.*s", space, (int)n, text);
+	for (; (text = next_text(v->text, v->len, &at, &n)) != NULL; space = " ") {
+		put_word(c, space);
+		put_text(c, text, n);
+	}
 }
 
-static void put_number(uint64_t n, FILE *f)
+static void put_number(uint64_t n, struct cells *c)
 {
-	char digits[24];
-	struct text t = TEXT_IN(digits);
+	char digits[24], *at = digits + sizeof(digits);
 
-	text_add_u64(&t, n);
-	fwrite_unlocked(digits, 1, t.len, f);
+	do {
+		*--at = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	put_bytes(c, at, (size_t)(digits + sizeof(digits) - at));
 }
 
-static void put_ints(const struct value *v, FILE *f)
+static void put_ints(const struct value *v, struct cells *c)
 {
 	for (size_t i = 0; i < v->n; i++) {
 		if (i > 0)
-			putc_unlocked(',', f);
-		put_number((uint64_t)v->ints[i], f);
+			put_bytes(c, ",", 1);
+		put_number((uint64_t)v->ints[i], c);
 	}
 	if (v->n == 0)
-		putc_unlocked('-', f);
+		put_bytes(c, "-", 1);
 }
 
-static void put_value(const struct view *view, const struct value *v, FILE *f);
+static void put_value(const struct view *view, const struct value *v, struct cells *c);
 
 /* "127.0.0.1:80 tcp bound, [::1]:80 tcp6 forked" */
-static void put_rows(const struct view *view, const struct value *v, FILE *f)
+static void put_rows(const struct view *view, const struct value *v, struct cells *out)
 {
 	const char *space = "";
 
 	for (const void *item = v->first; item != NULL; item = v->next(view, item), space = ", ") {
 		for (const struct column *c = v->columns; c->get != NULL; c++) {
-			struct value inner = { 0 };
+			struct value inner;
 
 			if (c->heading == NULL)
 				continue;
+			inner.kind = VALUE_NULL;
 			c->get(view, item, &inner);
-			fputs(space, f);
-			put_value(view, &inner, f);
+			put_word(out, space);
+			put_value(view, &inner, out);
 			space = " ";
 		}
 	}
 	if (v->first == NULL)
-		fputc('-', f);
+		put_bytes(out, "-", 1);
 }
 
-static void put_value(const struct view *view, const struct value *v, FILE *f)
+static void put_value(const struct view *view, const struct value *v, struct cells *c)
 {
 	char time[TIME_TEXT_MAX];
 
 	switch (v->kind) {
 	case VALUE_NULL:
-		putc_unlocked('-', f);
+		put_bytes(c, "-", 1);
 		break;
 	case VALUE_BOOL:
-		fputs(v->boolean ? "yes" : "no", f);
+		put_word(c, v->boolean ? "yes" : "no");
 		break;
 	case VALUE_NUMBER:
-		put_number(v->number, f);
+		put_number(v->number, c);
 		break;
 	case VALUE_SIZE:
-		put_size(v->number, f);
+		put_size(v->number, c);
 		break;
 	case VALUE_TEXT:
-		fwrite_unlocked(v->text, 1, v->len, f);
+		put_text(c, v->text, v->len);
 		break;
 	case VALUE_TEXTS:
-		put_texts(v, f);
+		put_texts(v, c);
 		break;
 	case VALUE_TIME:
 		time_local(v->time, false, time);
-		fputs_unlocked(time, f);
+		put_word(c, time);
 		break;
 	case VALUE_INTS:
-		put_ints(v, f);
+		put_ints(v, c);
 		break;
 	case VALUE_ROWS:
-		put_rows(view, v, f);
+		put_rows(view, v, c);
 		break;
 	}
 }
@@ -163,26 +218,31 @@ static bool in_table(const struct view *v, const struct column *c)
 	return c->heading != NULL && (!(c->flags & COLUMN_OPTIONAL) || v->optional);
 }
 
-/* Every cell's text, row by row, each ended by a NUL. */
-static int put_cells(const struct view *v, char **out, size_t *len)
+static void end_cell(struct cells *c, size_t begin, size_t column)
 {
-	FILE *f = open_memstream(out, len);
+	if (column < COLUMNS_MAX && c->len - begin > c->width[column])
+		c->width[column] = c->len - begin;
+	put_bytes(c, "", 1);
+}
 
-	if (f == NULL)
-		return -ENOMEM;
+static int put_cells(const struct view *v, struct cells *out)
+{
 	for (size_t i = 0; i < v->n; i++) {
+		size_t column = 0;
+
 		for (const struct column *c = v->columns; c->get != NULL; c++) {
+			size_t before = out->len;
 			struct value value;
 
 			if (!in_table(v, c))
 				continue;
 			value.kind = VALUE_NULL;
 			c->get(v, v->rows[i].item, &value);
-			put_value(v, &value, f);
-			putc_unlocked('\0', f);
+			put_value(v, &value, out);
+			end_cell(out, before, column++);
 		}
 	}
-	return fclose(f) == 0 ? 0 : -ENOMEM;
+	return out->failed ? -ENOMEM : 0;
 }
 
 static int add_columns(const struct view *v, struct libscols_table *t)
@@ -242,18 +302,13 @@ static int print_headings(const struct view *v, FILE *f)
 /* libsmartcols looks at each character thrice for its width: 40 ms for 10,000 rows.  A long table of
  * plain ASCII that goes to no terminal is laid out here, in the same way and fast. */
 #define LONG_TABLE 500
-#define COLUMNS_MAX 32
 
-static bool is_plain(const struct view *v, const char *cells, size_t len, FILE *f)
+static bool is_plain(const struct view *v, const struct cells *cells, FILE *f)
 {
-	if (v->n < LONG_TABLE || isatty(fileno(f)))
+	if (cells->odd || v->n < LONG_TABLE || isatty(fileno(f)))
 		return false;
 	for (const struct column *c = v->columns; c->get != NULL; c++) {
 		if (c->flags & COLUMN_TREE)
-			return false;
-	}
-	for (size_t i = 0; i < len; i++) {
-		if (cells[i] != '\0' && (cells[i] < ' ' || cells[i] > '~'))
 			return false;
 	}
 	return true;
@@ -265,55 +320,63 @@ struct layout {
 	size_t n;
 };
 
-static void lay_out(const struct view *v, const char *cells, struct layout *out)
+static void lay_out(const struct view *v, const struct cells *cells, struct layout *out)
 {
 	out->n = 0;
 	for (const struct column *c = v->columns; c->get != NULL && out->n < COLUMNS_MAX; c++) {
+		size_t heading;
+
 		if (!in_table(v, c))
 			continue;
+		heading = strlen(c->heading);
 		out->columns[out->n] = c;
-		out->width[out->n++] = strlen(c->heading);
-	}
-	for (size_t i = 0; i < v->n * out->n; i++) {
-		size_t len = strlen(cells), *width = &out->width[i % out->n];
-
-		if (len > *width)
-			*width = len;
-		cells += len + 1;
+		out->width[out->n] = cells->width[out->n] > heading ? cells->width[out->n] : heading;
+		out->n++;
 	}
 }
 
-static void put_spaces(size_t n, FILE *f)
+/* Puts a row's cells into a line of spaces; *cells is left behind them.  Returns the line's length: to the
+ * end of the last cell. */
+static size_t fill_line(const struct layout *l, const char **cells, char *line)
 {
-	while (n-- > 0)
-		putc_unlocked(' ', f);
+	size_t at = 0, end = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		size_t len = strlen(*cells), begin = at;
+
+		if (l->columns[i]->flags & COLUMN_RIGHT)
+			begin += l->width[i] - len;
+		memcpy(line + begin, *cells, len);
+		*cells += len + 1;
+		end = begin + len;
+		at += l->width[i] + 1;
+	}
+	line[end] = '\n';
+	return end + 1;
 }
 
-static void put_cell(const struct layout *l, size_t i, const char *text, size_t len, FILE *f)
+static int print_plain(const struct view *v, const struct cells *cells, FILE *f)
 {
-	bool right = l->columns[i]->flags & COLUMN_RIGHT, last = i + 1 == l->n;
-
-	if (right)
-		put_spaces(l->width[i] - len, f);
-	fwrite_unlocked(text, 1, len, f);
-	if (!right && !last)
-		put_spaces(l->width[i] - len, f);
-	putc_unlocked(last ? '\n' : ' ', f);
-}
-
-static void print_plain(const struct view *v, const char *cells, FILE *f)
-{
+	CLEANUP(cells_free) struct cells names = { 0 };
+	CLEANUP_FREE char *line = NULL;
+	const char *headings, *rows = cells->text;
 	struct layout l;
+	size_t size = 0;
 
 	lay_out(v, cells, &l);
-	for (size_t i = 0; i < l.n; i++)
-		put_cell(&l, i, l.columns[i]->heading, strlen(l.columns[i]->heading), f);
-	for (size_t i = 0; i < v->n * l.n; i++) {
-		size_t len = strlen(cells);
-
-		put_cell(&l, i % l.n, cells, len, f);
-		cells += len + 1;
+	for (size_t i = 0; i < l.n; i++) {
+		put_bytes(&names, l.columns[i]->heading, strlen(l.columns[i]->heading) + 1);
+		size += l.width[i] + 1;
 	}
+	line = malloc(size + 1);
+	if (line == NULL || names.failed)
+		return -ENOMEM;
+	headings = names.text;
+	for (size_t i = 0; i < v->n + 1; i++) {
+		memset(line, ' ', size);
+		fwrite_unlocked(line, 1, fill_line(&l, i == 0 ? &headings : &rows, line), f);
+	}
+	return 0;
 }
 
 static int print_smart(const struct view *v, const char *cells, FILE *f)
@@ -334,17 +397,13 @@ static int print_smart(const struct view *v, const char *cells, FILE *f)
 
 int out_table(const struct view *v, FILE *f)
 {
-	CLEANUP_FREE char *cells = NULL;
-	size_t len;
-	int ret;
+	CLEANUP(cells_free) struct cells cells = { 0 };
+	int ret = put_cells(v, &cells);
 
-	if (v->n == 0)
-		return print_headings(v, f);
-	ret = put_cells(v, &cells, &len);
 	if (ret < 0)
 		return ret;
-	if (!is_plain(v, cells, len, f))
-		return print_smart(v, cells, f);
-	print_plain(v, cells, f);
-	return 0;
+	if (v->n == 0)
+		return print_headings(v, f);
+	return is_plain(v, &cells, f) ? print_plain(v, &cells, f)
+				      : print_smart(v, cells.text != NULL ? cells.text : "", f);
 }

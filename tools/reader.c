@@ -11,6 +11,9 @@
 
 #include "common/session.h"
 #include "common/text.h"
+#include "pool.h"
+#include "runs.h"
+#include "slots.h"
 #include "util.h"
 
 #define CLOCK_DRIFT_MAX INT64_C(1000000000)
@@ -21,7 +24,7 @@ struct chunk {
 	uint32_t pages, slots;
 	bool ring;
 	uint64_t count; /* as last read */
-	uint32_t *seen; /* the commit word that each slot was taken with; 0: not yet */
+	uint32_t *seen; /* as of struct walk; NULL where nothing was taken, or all, for good */
 	uint32_t pending;
 	uint32_t n_counters;
 };
@@ -43,9 +46,34 @@ struct reader {
 	struct record *records;
 	size_t n_records, room;
 	uint64_t bad;
-	uint64_t first;	 /* when the oldest chunk was claimed, CLOCK_MONOTONIC; 0: none yet */
-	int64_t offset;	 /* CLOCK_REALTIME minus CLOCK_MONOTONIC then */
-	char *copies[2]; /* a chunk, as it was at the first look and at the second */
+	uint64_t first; /* when the oldest chunk was claimed, CLOCK_MONOTONIC; 0: none yet */
+	int64_t offset; /* CLOCK_REALTIME minus CLOCK_MONOTONIC then */
+	char *glance;	/* a chunk that is looked at but not kept */
+	uint32_t glance_pages;
+	struct pool pool;
+	struct copy *spare[CHUNK_PAGES_MAX + 1]; /* by their pages */
+	struct visit *visits;			 /* by stamp */
+	size_t n_visits, visits_room, visited;
+	struct run *runs; /* room for one a visit */
+	size_t n_runs, runs_room;
+	struct record current;
+};
+
+/* A chunk that was found to have news. */
+struct visit {
+	size_t arena, chunk;
+	uint32_t limit, n;
+	bool whole;	  /* nothing more will come */
+	uint64_t first;	  /* stamp */
+	uint64_t commits; /* slots_hash() */
+};
+
+/* A chunk's bytes, and behind them its records. */
+struct copy {
+	struct copy *next;
+	uint32_t pages;
+	uint32_t spare;
+	char bytes[];
 };
 
 static int64_t clock_ns(clockid_t id)
@@ -74,34 +102,22 @@ int reader_open(const char *dir, struct reader **out)
 	ret = set_dir(r, dir);
 	if (ret < 0)
 		return ret;
-	for (int i = 0; i < 2; i++) {
-		r->copies[i] = malloc((size_t)CHUNK_PAGES_MAX * PS_PAGE);
-		if (r->copies[i] == NULL)
-			return -ENOMEM;
-	}
 	*out = r;
 	r = NULL;
 	return 0;
 }
 
-static void free_arena(struct arena *a)
-{
-	for (size_t i = 0; i < a->n_chunks; i++)
-		free(a->chunks[i].seen);
-	free(a->chunks);
-	close(a->fd);
-}
-
 void reader_close(struct reader *r)
 {
-	for (size_t i = 0; i < r->n_arenas; i++)
-		free_arena(&r->arenas[i]);
+	for (size_t i = 0; i < r->n_arenas; i++) {
+		free(r->arenas[i].chunks);
+		close(r->arenas[i].fd);
+	}
 	free(r->arenas);
-	for (size_t i = 0; i < r->n_records; i++)
-		free((char *)(uintptr_t)r->records[i].tail);
 	free(r->records);
-	free(r->copies[0]);
-	free(r->copies[1]);
+	free(r->visits);
+	free(r->runs);
+	pool_free(&r->pool);
 	free(r);
 }
 
@@ -186,9 +202,6 @@ static int add_chunk(struct arena *a, uint64_t page, const struct ps_chunk *head
 		return -ENOMEM;
 	a->chunks = more;
 	c.slots = PS_CHUNK_SLOTS(c.pages);
-	c.seen = calloc(c.slots, sizeof(*c.seen));
-	if (c.seen == NULL)
-		return -ENOMEM;
 	memmove(a->chunks + at + 1, a->chunks + at, (a->n_chunks - at) * sizeof(c));
 	a->chunks[at] = c;
 	a->n_chunks++;
@@ -246,138 +259,6 @@ static int find_chunks(struct reader *r, struct arena *a)
 	return 0;
 }
 
-static const struct ps_event *slot_of(const char *copy, uint32_t i)
-{
-	return (const struct ps_event *)(const void *)(copy + sizeof(struct ps_chunk) +
-						       (size_t)i * PS_SLOT_SIZE);
-}
-
-static bool add_record(struct reader *r, const struct record *rec)
-{
-	struct record *more = array_room(r->records, &r->room, r->n_records + 1, sizeof(*more));
-
-	if (more == NULL)
-		return false;
-	r->records = more;
-	r->records[r->n_records++] = *rec;
-	return true;
-}
-
-/* Finished, and the same at both looks: then the first copy is whole. */
-static bool is_whole(const struct reader *r, uint32_t i, enum ps_state state)
-{
-	uint32_t commit = slot_of(r->copies[0], i)->commit;
-
-	return commit == slot_of(r->copies[1], i)->commit && (commit & 3) == (uint32_t)state;
-}
-
-/* The tails of the record at slot i; false if one of them is not its own. */
-static bool copy_tail(const struct reader *r, uint32_t i, uint32_t slots, struct record *rec)
-{
-	uint32_t lap = rec->ev.commit >> 2;
-	char *tail;
-
-	if (slots == 1)
-		return true;
-	tail = malloc((size_t)(slots - 1) * PS_TAIL_BYTES);
-	if (tail == NULL)
-		return false;
-	for (uint32_t k = 1; k < slots; k++) {
-		const struct ps_tail *t = (const void *)slot_of(r->copies[0], i + k);
-
-		if (!is_whole(r, i + k, PS_TAIL) || t->commit >> 2 != lap) {
-			free(tail);
-			return false;
-		}
-		memcpy(tail + (size_t)(k - 1) * PS_TAIL_BYTES, t->data, PS_TAIL_BYTES);
-	}
-	rec->tail = tail;
-	rec->tail_len = rec->ev.tail;
-	return true;
-}
-
-static bool is_sane(const struct chunk *c, uint32_t i, const struct ps_event *ev)
-{
-	return ev->kind > PS_NO_EVENT && ev->kind < PS_KINDS && ev->slots >= 1 && ev->slots <= PS_SLOTS_MAX &&
-	       i + ev->slots <= c->slots && ev->tail <= (ev->slots - 1u) * PS_TAIL_BYTES;
-}
-
-/* Takes the record at slot i; returns how many slots that settled, 0 if it is not there yet. */
-static uint32_t take_record(struct reader *r, const struct arena *a, struct chunk *c, uint32_t i)
-{
-	struct record rec = { .ev = *slot_of(r->copies[0], i),
-			      .uid = a->uid,
-			      .place = (uint64_t)(a - r->arenas) << 48 |
-				       (c->page * PS_PAGE / PS_SLOT_SIZE +
-					sizeof(struct ps_chunk) / PS_SLOT_SIZE + i) };
-
-	if (!is_whole(r, i, PS_DONE))
-		return 0;
-	if (!is_sane(c, i, &rec.ev)) {
-		r->bad++;
-		c->seen[i] = rec.ev.commit;
-		return 1;
-	}
-	if (!copy_tail(r, i, rec.ev.slots, &rec))
-		return 0;
-	if (rec.ev.kind == PS_PAD || !add_record(r, &rec)) {
-		free((char *)(uintptr_t)rec.tail);
-		if (rec.ev.kind != PS_PAD)
-			return 0;
-	}
-	c->n_counters += rec.ev.kind == PS_COUNT;
-	for (uint32_t k = 0; k < rec.ev.slots; k++)
-		c->seen[i + k] = slot_of(r->copies[0], i + k)->commit;
-	return rec.ev.slots;
-}
-
-/* A counter that was taken before: given again, the model finds what is new. */
-static void again(struct reader *r, const struct arena *a, struct chunk *c, uint32_t i)
-{
-	if (slot_of(r->copies[0], i)->kind != PS_COUNT)
-		return;
-	c->n_counters--;
-	take_record(r, a, c, i);
-}
-
-static bool copy_chunk(struct reader *r, const struct arena *a, const struct chunk *c)
-{
-	size_t size = (size_t)c->pages * PS_PAGE;
-
-	for (int i = 0; i < 2; i++) {
-		if (pread(a->fd, r->copies[i], size, (off_t)(c->page * PS_PAGE)) != (ssize_t)size)
-			return false;
-	}
-	return true;
-}
-
-static void read_chunk(struct reader *r, const struct arena *a, struct chunk *c)
-{
-	uint32_t limit;
-
-	if (!c->ring && c->count >= c->slots && c->pending == 0 && c->n_counters == 0)
-		return;
-	if (!copy_chunk(r, a, c))
-		return;
-	c->count = ((const struct ps_chunk *)(const void *)r->copies[0])->count;
-	limit = c->count < c->slots ? (uint32_t)c->count : c->slots;
-	c->pending = 0;
-	for (uint32_t i = 0; i < limit;) {
-		uint32_t commit = slot_of(r->copies[0], i)->commit, taken;
-
-		if (c->seen[i] != 0 && c->seen[i] == commit) {
-			again(r, a, c, i);
-			i++;
-			continue;
-		}
-		taken = take_record(r, a, c, i);
-		/* Tails of a record that is not whole are no records of their own. */
-		if (taken == 0 && (commit & 3) != PS_TAIL)
-			c->pending++;
-		i += taken > 0 ? taken : 1;
-	}
-}
-
 static void read_header(struct arena *a)
 {
 	struct ps_arena head;
@@ -388,33 +269,282 @@ static void read_header(struct arena *a)
 	}
 }
 
-static int by_stamp(const void *a, const void *b)
+static int find_all(struct reader *r)
 {
-	const struct record *x = a, *y = b;
+	int ret = find_arenas(r);
 
-	if (x->ev.stamp != y->ev.stamp)
-		return x->ev.stamp < y->ev.stamp ? -1 : 1;
-	return x->place < y->place ? -1 : x->place > y->place;
+	for (size_t i = 0; ret == 0 && i < r->n_arenas; i++) {
+		read_header(&r->arenas[i]);
+		ret = find_chunks(r, &r->arenas[i]);
+	}
+	return ret;
+}
+
+static size_t chunk_size(const struct chunk *c)
+{
+	return (size_t)c->pages * PS_PAGE;
+}
+
+static bool look(const struct arena *a, const struct chunk *c, char *copy)
+{
+	return pread(a->fd, copy, chunk_size(c), (off_t)(c->page * PS_PAGE)) == (ssize_t)chunk_size(c);
+}
+
+static bool may_have_news(const struct chunk *c)
+{
+	return c->ring || c->count < c->slots || c->pending > 0 || c->n_counters > 0;
+}
+
+/* Room for the largest chunk so far. */
+static bool glance_room(struct reader *r, const struct chunk *c)
+{
+	char *more;
+
+	if (c->pages <= r->glance_pages)
+		return true;
+	more = pool_take_raw(&r->pool, chunk_size(c));
+	if (more == NULL)
+		return false;
+	r->glance = more;
+	r->glance_pages = c->pages;
+	return true;
+}
+
+/*
+ * The first look finds what there is and when it begins; the chunk is copied at the second, when its
+ * records' turn has come.  So no more of the log is in memory at a time than is written at a time.
+ */
+static int first_look(struct reader *r, size_t arena, size_t chunk)
+{
+	struct chunk *c = &r->arenas[arena].chunks[chunk];
+	struct walk w = { .slots = c->slots, .seen = c->seen };
+	struct visit *more;
+
+	if (!glance_room(r, c))
+		return -ENOMEM;
+	if (!may_have_news(c) || !look(&r->arenas[arena], c, r->glance))
+		return 0;
+	w.copy = r->glance;
+	c->count = ((const struct ps_chunk *)(const void *)r->glance)->count;
+	w.limit = c->count < c->slots ? (uint32_t)c->count : c->slots;
+	slots_walk(&w);
+	c->pending = w.pending;
+	if (w.n == 0 && w.settled == 0)
+		return 0;
+	more = array_room(r->visits, &r->visits_room, r->n_visits + 1, sizeof(*more));
+	if (more == NULL)
+		return -ENOMEM;
+	r->visits = more;
+	r->visits[r->n_visits++] = (struct visit){
+		.arena = arena,
+		.chunk = chunk,
+		.limit = w.limit,
+		.n = w.n,
+		.whole = !c->ring && w.limit == c->slots && w.pending == 0 && w.counters == 0,
+		.first = w.first,
+		.commits = slots_hash(&w),
+	};
+	return 0;
+}
+
+static int by_first(const void *a, const void *b)
+{
+	const struct visit *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+int reader_begin(struct reader *r)
+{
+	int ret = find_all(r);
+	struct run *runs;
+
+	r->n_visits = r->visited = r->n_runs = 0;
+	for (size_t i = 0; i < r->n_arenas && ret == 0; i++) {
+		for (size_t k = 0; k < r->arenas[i].n_chunks && ret == 0; k++)
+			ret = first_look(r, i, k);
+	}
+	if (ret < 0 || r->n_visits == 0)
+		return ret;
+	runs = array_room(r->runs, &r->runs_room, r->n_visits, sizeof(*runs));
+	if (runs == NULL)
+		return -ENOMEM;
+	r->runs = runs;
+	qsort(r->visits, r->n_visits, sizeof(*r->visits), by_first);
+	return 0;
+}
+
+static struct copy *copy_take(struct reader *r, const struct chunk *c)
+{
+	struct copy *copy = r->spare[c->pages];
+
+	if (copy != NULL) {
+		r->spare[c->pages] = copy->next;
+		return copy;
+	}
+	copy = pool_take_raw(&r->pool, sizeof(*copy) + chunk_size(c) + c->slots * sizeof(struct taken));
+	if (copy != NULL)
+		copy->pages = c->pages;
+	return copy;
+}
+
+static void copy_give(struct reader *r, struct copy *copy)
+{
+	copy->next = r->spare[copy->pages];
+	r->spare[copy->pages] = copy;
+}
+
+/*
+ * At the second look the commit words must be as at the first.  Where some are not, and in a ring,
+ * which goes round, a third look tells which records are still those that were copied.
+ */
+static bool second_look(struct reader *r, const struct visit *v, struct walk *w)
+{
+	const struct arena *a = &r->arenas[v->arena];
+	struct chunk *c = &a->chunks[v->chunk];
+	bool same = slots_hash(w) == v->commits && !c->ring;
+
+	if (!same) {
+		if (!look(a, c, r->glance))
+			return false;
+		w->later = r->glance;
+	}
+	if (c->seen == NULL && !(same && v->whole))
+		c->seen = pool_take(&r->pool, c->slots * sizeof(*c->seen));
+	w->seen = c->seen;
+	return same || c->seen != NULL;
+}
+
+/* True if there is something in it; *copy is the run's then. */
+static bool read_chunk(struct reader *r, const struct visit *v, struct copy *copy, struct run *run)
+{
+	const struct arena *a = &r->arenas[v->arena];
+	struct chunk *c = &a->chunks[v->chunk];
+	struct walk w = { .copy = copy->bytes, .slots = c->slots, .limit = v->limit, .least = v->first };
+
+	w.taken = (struct taken *)(void *)(copy->bytes + chunk_size(c));
+	if (!look(a, c, copy->bytes) || !second_look(r, v, &w)) {
+		c->count = 0; /* next time */
+		return false;
+	}
+	slots_walk(&w);
+	c->pending = w.pending;
+	c->n_counters += w.counters;
+	r->bad += w.bad;
+	*run = (struct run){
+		.at = w.taken,
+		.end = w.taken + w.n,
+		.copy = copy,
+		.slots = copy->bytes + sizeof(struct ps_chunk),
+		.place = (uint64_t)v->arena << 48 |
+			 (c->page * PS_PAGE / PS_SLOT_SIZE + sizeof(struct ps_chunk) / PS_SLOT_SIZE),
+		.uid = a->uid,
+	};
+	run_sort(run);
+	return w.n > 0;
+}
+
+/* All chunks that may have the next record. */
+static int open_chunks(struct reader *r)
+{
+	for (; r->visited < r->n_visits; r->visited++) {
+		const struct visit *v = &r->visits[r->visited];
+		struct copy *copy;
+		struct run run;
+
+		if (r->n_runs > 0 && r->runs[0].at->stamp < v->first)
+			break;
+		copy = copy_take(r, &r->arenas[v->arena].chunks[v->chunk]);
+		if (copy == NULL)
+			return -ENOMEM;
+		if (read_chunk(r, v, copy, &run))
+			runs_add(r->runs, &r->n_runs, &run);
+		else
+			copy_give(r, copy);
+	}
+	return 0;
+}
+
+static int copy_tail(struct reader *r, struct record *rec, const struct ps_event *ev)
+{
+	char *tail;
+
+	if (ev->slots == 1)
+		return 0;
+	tail = pool_take_raw(&r->pool, (ev->slots - 1u) * PS_TAIL_BYTES);
+	if (tail == NULL)
+		return -ENOMEM;
+	for (uint32_t k = 1; k < ev->slots; k++) {
+		const struct ps_tail *t = (const void *)(ev + k);
+
+		memcpy(tail + (size_t)(k - 1) * PS_TAIL_BYTES, t->data, PS_TAIL_BYTES);
+	}
+	rec->tail = tail;
+	rec->tail_len = ev->tail;
+	return 0;
+}
+
+int reader_next(struct reader *r, const struct record **out)
+{
+	int ret = open_chunks(r);
+	const struct run *run = r->runs;
+	struct copy *copy;
+
+	if (ret < 0 || r->n_runs == 0)
+		return ret;
+	copy = run->at + 1 == run->end ? run->copy : NULL;
+	r->current = (struct record){ .ev = *run->at->ev, .uid = run->uid, .place = run_place(run, run->at) };
+	ret = copy_tail(r, &r->current, run->at->ev);
+	if (ret < 0)
+		return ret;
+	runs_advance(r->runs, &r->n_runs);
+	if (copy != NULL)
+		copy_give(r, copy);
+	*out = &r->current;
+	return 1;
+}
+
+void reader_rewind(struct reader *r)
+{
+	for (size_t i = 0; i < r->n_arenas; i++) {
+		r->arenas[i].n_chunks = 0;
+		r->arenas[i].first_gap = 1;
+	}
+	for (; r->n_runs > 0; r->n_runs--)
+		copy_give(r, r->runs[r->n_runs - 1].copy);
+	r->n_visits = r->visited = 0;
+	r->n_records = 0;
+	r->bad = 0;
+}
+
+static int keep_all(struct reader *r)
+{
+	size_t n = 0;
+	struct record *more;
+	const struct record *rec;
+	int ret;
+
+	for (size_t i = 0; i < r->n_visits; i++)
+		n += r->visits[i].n;
+	while ((ret = reader_next(r, &rec)) > 0) {
+		more = huge_room(r->records, &r->room, r->n_records, r->n_records + n + 1, sizeof(*more));
+		if (more == NULL)
+			return -ENOMEM;
+		r->records = more;
+		r->records[r->n_records++] = *rec;
+		n -= n > 0;
+	}
+	return ret;
 }
 
 ssize_t reader_poll(struct reader *r)
 {
 	size_t before = r->n_records;
-	int ret = find_arenas(r);
+	int ret = reader_begin(r);
 
-	for (size_t i = 0; ret == 0 && i < r->n_arenas; i++) {
-		struct arena *a = &r->arenas[i];
-
-		read_header(a);
-		ret = find_chunks(r, a);
-		for (size_t k = 0; ret == 0 && k < a->n_chunks; k++)
-			read_chunk(r, a, &a->chunks[k]);
-	}
-	if (ret < 0)
-		return ret;
-	if (r->n_records > before)
-		qsort(r->records + before, r->n_records - before, sizeof(*r->records), by_stamp);
-	return (ssize_t)(r->n_records - before);
+	if (ret == 0)
+		ret = keep_all(r);
+	return ret < 0 ? ret : (ssize_t)(r->n_records - before);
 }
 
 const struct record *reader_records(const struct reader *r, size_t *n)

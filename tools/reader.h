@@ -14,13 +14,14 @@
 
 #include "portshim/event.h"
 
-/* One finished record, copied out.  Owned by the reader, valid until reader_close. */
+/* One finished record, copied out.  Its tail is owned by the reader and valid until reader_close. */
 struct record {
 	struct ps_event ev; /* commit: as read; stamp: CLOCK_MONOTONIC of the writer */
 	const char *tail;   /* not NUL-terminated; NULL if none */
 	uint32_t tail_len;
-	uint32_t uid;	/* of the arena it stood in */
-	uint64_t place; /* equal for equal place in the log: COUNT records are read again in place */
+	uint32_t uid;	 /* of the arena it stood in */
+	uint64_t place;	 /* equal for equal place in the log: COUNT records are read again in place */
+	uint32_t reader; /* whose it is, where several are read as one: for whoever does that to say */
 };
 
 struct reader_stats {
@@ -38,12 +39,20 @@ struct reader;
 int reader_open(const char *dir, struct reader **out);
 void reader_close(struct reader *r);
 
-/* Reads what is new since the last call, appended to the array and sorted by stamp within this
- * call's part; COUNT records that changed are given again.  Returns how many are new, or -errno. */
-ssize_t reader_poll(struct reader *r);
+/*
+ * What is new since the last time, by stamp; COUNT records that were given before are given again.
+ * reader_next() gives one after another: 1, or 0 behind the last, or -errno.  *out is valid until the
+ * next call, its tail until reader_close.  They must all be taken before it begins again.
+ */
+int reader_begin(struct reader *r);
+int reader_next(struct reader *r, const struct record **out);
 
-/* All records read so far. */
-const struct record *reader_records(const struct reader *r, size_t *n);
+/* As if nothing had been read yet. */
+void reader_rewind(struct reader *r);
+
+/* The same for those who want to keep them: appended to an array.  Returns how many are new, or -errno. */
+ssize_t reader_poll(struct reader *r);
+const struct record *reader_records(const struct reader *r, size_t *n); /* all so far */
 
 void reader_stats(const struct reader *r, struct reader_stats *out);
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "pool.h"
 #include "sessions.h"
 #include "util.h"
 
@@ -52,30 +53,20 @@ static bool names_living(const struct record *r)
 	return r->ev.kind != PS_START || r->ev.start.start == 0 || start_of(pid) == r->ev.start.start;
 }
 
-static bool may_live(const struct reader *reader)
+int recording_survey(struct reader *reader, bool all, struct survey *out)
 {
-	size_t n;
-	const struct record *r = reader_records(reader, &n);
+	const struct record *r;
+	int ret = reader_begin(reader);
 
-	for (size_t i = 0; i < n; i++) {
-		if (names_living(&r[i]))
-			return true;
+	*out = (struct survey){ 0 };
+	while (ret == 0 && (ret = reader_next(reader, &r)) > 0) {
+		out->records++;
+		out->last = r->ev.stamp;
+		out->may_live = out->may_live || names_living(r);
+		ret = out->may_live && !all;
 	}
-	return false;
-}
-
-static int open_read(const char *dir, struct reader **out)
-{
-	int ret = reader_open(dir, out);
-	ssize_t n;
-
-	if (ret < 0)
-		return ret;
-	n = reader_poll(*out);
-	if (n >= 0)
-		return 0;
-	reader_close(*out);
-	return (int)n;
+	reader_rewind(reader);
+	return ret < 0 ? ret : 0;
 }
 
 static int open_living(const struct session_list *l, struct recording *r)
@@ -85,11 +76,12 @@ static int open_living(const struct session_list *l, struct recording *r)
 		return -ENOMEM;
 	for (size_t i = 0; i < l->n; i++) {
 		struct reader *reader;
+		struct survey s;
 
 		/* One that has been removed meanwhile, or cannot be read, is no live one of the caller's. */
-		if (l->list[i].error != 0 || open_read(l->list[i].dir, &reader) < 0)
+		if (l->list[i].error != 0 || reader_open(l->list[i].dir, &reader) < 0)
 			continue;
-		if (may_live(reader))
+		if (recording_survey(reader, false, &s) == 0 && s.may_live)
 			r->readers[r->n_readers++] = reader;
 		else
 			reader_close(reader);
@@ -110,7 +102,7 @@ int recording_open(const char *dir, struct recording *out)
 	out->readers = calloc(1, sizeof(struct reader *));
 	if (out->readers == NULL)
 		return -ENOMEM;
-	ret = open_read(dir, &out->readers[0]);
+	ret = reader_open(dir, &out->readers[0]);
 	if (ret == 0)
 		out->n_readers = 1;
 	else
@@ -118,97 +110,106 @@ int recording_open(const char *dir, struct recording *out)
 	return ret;
 }
 
-static size_t count_records(const struct recording *r)
-{
-	size_t total = 0, n;
+/* What comes next of each reader. */
+struct next {
+	struct reader *reader;
+	const struct record *record; /* NULL: nothing more */
+};
 
-	for (size_t i = 0; i < r->n_readers; i++) {
-		reader_records(r->readers[i], &n);
-		total += n;
-	}
-	return total;
+static int advance(struct next *n)
+{
+	int ret = reader_next(n->reader, &n->record);
+
+	if (ret == 0)
+		n->record = NULL;
+	return ret < 0 ? ret : 0;
 }
 
-/* The oldest that is left; at: how many of each reader have been taken.  NULL behind the last. */
-static const struct record *take_oldest(const struct recording *r, size_t *at)
-{
-	const struct record *oldest = NULL;
-	size_t whose = 0;
-
-	for (size_t i = 0; i < r->n_readers; i++) {
-		size_t n;
-		const struct record *records = reader_records(r->readers[i], &n);
-
-		if (at[i] < n && (oldest == NULL || records[at[i]].ev.stamp < oldest->ev.stamp)) {
-			oldest = &records[at[i]];
-			whose = i;
-		}
-	}
-	at[whose]++;
-	return oldest;
-}
-
-/* Each reader's records are in order already. */
-static int merge(struct recording *r)
-{
-	CLEANUP_FREE size_t *at = calloc(r->n_readers, sizeof(*at));
-	struct record *merged = calloc(count_records(r) + 1, sizeof(*merged));
-	const struct record *oldest;
-	size_t n = 0;
-
-	if (at == NULL || merged == NULL) {
-		free(merged);
-		return -ENOMEM;
-	}
-	while ((oldest = take_oldest(r, at)) != NULL)
-		merged[n++] = *oldest;
-	free(r->merged);
-	r->merged = merged;
-	r->records = merged;
-	r->n_records = n;
-	return 0;
-}
-
-static int fold(struct recording *r, bool scan_fds)
+static int begin(const struct recording *r, struct next *next)
 {
 	int ret = 0;
 
-	r->records = NULL;
+	for (size_t i = 0; i < r->n_readers && ret == 0; i++) {
+		next[i].reader = r->readers[i];
+		reader_rewind(next[i].reader);
+		ret = reader_begin(next[i].reader);
+		if (ret == 0)
+			ret = advance(&next[i]);
+	}
+	return ret;
+}
+
+static struct next *oldest(struct next *next, size_t n)
+{
+	struct next *found = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct record *r = next[i].record;
+
+		if (r != NULL && (found == NULL || r->ev.stamp < found->record->ev.stamp))
+			found = &next[i];
+	}
+	return found;
+}
+
+static int keep(struct recording *r, const struct record *record)
+{
+	struct record *more = huge_room(r->records, &r->room, r->n_records, r->n_records + 1, sizeof(*more));
+
+	if (more == NULL)
+		return -ENOMEM;
+	r->records = more;
+	r->records[r->n_records] = *record;
+	return 0;
+}
+
+static int add_all(struct recording *r, struct next *next, unsigned flags)
+{
+	struct next *one;
+	int ret = begin(r, next);
+
+	while (ret == 0 && (one = oldest(next, r->n_readers)) != NULL) {
+		struct record record = *one->record;
+
+		record.reader = (uint32_t)(one - next);
+		if (flags & RECORDING_KEEP)
+			ret = keep(r, &record);
+		if (ret == 0)
+			ret = model_add(r->model, &record, 1);
+		r->n_records++;
+		if (ret == 0)
+			ret = advance(one);
+	}
+	return ret;
+}
+
+static int fold(struct recording *r, unsigned flags)
+{
+	CLEANUP_FREE struct next *next = calloc(r->n_readers + 1, sizeof(*next));
+	int ret;
+
 	r->n_records = 0;
-	if (r->n_readers == 1)
-		r->records = reader_records(r->readers[0], &r->n_records);
-	else if (r->n_readers > 1)
-		ret = merge(r);
-	if (ret < 0)
-		return ret;
 	model_freep(&r->model);
 	r->model = model_new();
-	if (r->model == NULL)
+	if (r->model == NULL || next == NULL)
 		return -ENOMEM;
-	ret = model_add(r->model, r->records, r->n_records);
-	return ret < 0 ? ret : model_settle(r->model, scan_fds);
+	ret = add_all(r, next, flags);
+	return ret < 0 ? ret : model_settle(r->model, flags & RECORDING_SCAN_FDS);
 }
 
-static bool reader_lives(const struct reader *reader, struct model *m)
+static int drop_dead(struct recording *r)
 {
-	size_t n;
-	const struct record *r = reader_records(reader, &n);
-
-	for (size_t i = 0; i < n; i++) {
-		const struct process *p = model_process(m, r[i].ev.process);
-
-		if (p != NULL && p->live)
-			return true;
-	}
-	return false;
-}
-
-static bool drop_dead(struct recording *r)
-{
+	CLEANUP_FREE bool *lives = calloc(r->n_readers + 1, sizeof(*lives));
 	size_t kept = 0, n = r->n_readers;
 
+	if (lives == NULL)
+		return -ENOMEM;
+	for (const struct process *p = model_processes(r->model); p != NULL; p = p->next) {
+		if (p->live && p->reader < n)
+			lives[p->reader] = true;
+	}
 	for (size_t i = 0; i < n; i++) {
-		if (reader_lives(r->readers[i], r->model))
+		if (lives[i])
 			r->readers[kept++] = r->readers[i];
 		else
 			reader_close(r->readers[i]);
@@ -217,23 +218,14 @@ static bool drop_dead(struct recording *r)
 	return kept < n;
 }
 
-bool recording_may_live(const struct recording *r)
+int recording_fold(struct recording *r, unsigned flags)
 {
-	for (size_t i = 0; i < r->n_readers; i++) {
-		if (may_live(r->readers[i]))
-			return true;
-	}
-	return false;
-}
+	int ret = fold(r, flags);
 
-int recording_fold(struct recording *r, bool live_only, bool scan_fds)
-{
-	int ret = fold(r, scan_fds);
-
+	if (ret == 0 && (flags & RECORDING_LIVE_ONLY))
+		ret = drop_dead(r);
 	/* Rare: a pid of an ended session is in use again. */
-	if (ret == 0 && live_only && drop_dead(r))
-		ret = fold(r, scan_fds);
-	return ret;
+	return ret > 0 ? fold(r, flags) : ret;
 }
 
 void recording_close(struct recording *r)
@@ -242,7 +234,7 @@ void recording_close(struct recording *r)
 	for (size_t i = 0; i < r->n_readers; i++)
 		reader_close(r->readers[i]);
 	free(r->readers);
-	free(r->merged);
+	free(r->records);
 	*r = (struct recording){ 0 };
 }
 

@@ -16,20 +16,33 @@ struct recording {
 	struct reader **readers;
 	size_t n_readers;
 	struct model *model;
-	const struct record *records; /* of all readers, by stamp */
 	size_t n_records;
-	struct record *merged; /* holds `records` where there are several readers */
+	struct record *records; /* if kept: of all readers, by stamp */
+	size_t room;
 };
 
-/* Opens the session dir, or with NULL all that may be live, and reads what is there: `readers` only. */
+/* Opens the session dir, or with NULL all that may be live: `readers` only. */
 int recording_open(const char *dir, struct recording *out);
 
-/* Whether it is worth folding, to see who lives.  Errs on the side of yes: a pid may be used again. */
-bool recording_may_live(const struct recording *r);
+/* What there is to fold. */
+struct survey {
+	size_t records;
+	uint64_t last; /* stamp */
+	bool may_live; /* errs on the side of yes: a pid may be used again */
+};
 
-/* Folds the records into the model and settles it.  With live_only, sessions without a live process
- * are left out. */
-int recording_fold(struct recording *r, bool live_only, bool scan_fds);
+/* all: else it ends where one is found that may live. */
+int recording_survey(struct reader *reader, bool all, struct survey *out);
+
+/* What a recording is asked for besides the relation. */
+enum recording_flag {
+	RECORDING_LIVE_ONLY = 1u << 0, /* sessions without a live process are left out */
+	RECORDING_SCAN_FDS = 1u << 1,  /* as in model_settle() */
+	RECORDING_KEEP = 1u << 2,      /* `records` too */
+};
+
+/* Reads what is there, folds it into the model and settles that. */
+int recording_fold(struct recording *r, unsigned flags);
 void recording_close(struct recording *r);
 
 /* CLOCK_REALTIME minus CLOCK_MONOTONIC. */

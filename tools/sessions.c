@@ -169,28 +169,24 @@ void session_list_free(struct session_list *l)
 
 /* Who lives there */
 
-/* Records are in order but for those of later polls; here there was one. */
-static uint64_t last_time(const struct reader *reader)
-{
-	size_t n;
-	const struct record *r = reader_records(reader, &n);
-
-	return n == 0 ? reader_created(reader) : r[n - 1].ev.stamp + (uint64_t)reader_realtime_offset(reader);
-}
-
 int session_live(const char *dir, struct session_life *out)
 {
 	CLEANUP(recording_closep) struct recording r = { 0 };
 	const struct process *p;
+	struct survey survey;
 	int ret = recording_open(dir, &r);
 
 	if (ret < 0)
 		return ret;
-	*out = (struct session_life){ .last = last_time(r.readers[0]) };
-	reader_records(r.readers[0], &out->records);
-	if (!recording_may_live(&r))
+	ret = recording_survey(r.readers[0], true, &survey);
+	if (ret < 0)
+		return ret;
+	*out = (struct session_life){ .records = survey.records, .last = reader_created(r.readers[0]) };
+	if (survey.records > 0)
+		out->last = survey.last + (uint64_t)reader_realtime_offset(r.readers[0]);
+	if (!survey.may_live)
 		return 0;
-	ret = recording_fold(&r, false, false);
+	ret = recording_fold(&r, 0);
 	p = ret < 0 ? NULL : model_live(r.model);
 	if (p != NULL)
 		out->pid = p->pid;

@@ -37,7 +37,6 @@ struct target {
 struct live {
 	struct recording *r;
 	const char *dir;
-	size_t *taken; /* of each reader */
 	uint64_t overwritten;
 	struct note *notes;
 	struct target *targets;
@@ -67,20 +66,9 @@ static uint64_t overwritten(const struct recording *r)
 /* After a fold of everything. */
 static int begin_reading(struct live *l)
 {
-	size_t *taken = reallocarray(l->taken, l->r->n_readers + 1, sizeof(*taken));
-	int err = 0;
-
-	if (taken == NULL)
-		return -ENOMEM;
-	l->taken = taken;
 	notes_free(&l->notes);
-	for (size_t i = 0; i < l->r->n_readers && err == 0; i++) {
-		const struct record *records = reader_records(l->r->readers[i], &taken[i]);
-
-		err = notes_add(&l->notes, records, taken[i]);
-	}
 	l->overwritten = overwritten(l->r);
-	return err;
+	return notes_add(&l->notes, l->r->records, l->r->n_records);
 }
 
 static int by_stamp(const void *a, const void *b)
@@ -94,30 +82,27 @@ static int by_stamp(const void *a, const void *b)
 
 static int poll_readers(struct live *l, size_t *n_fresh)
 {
-	*n_fresh = 0;
-	for (size_t i = 0; i < l->r->n_readers; i++) {
-		ssize_t ret = reader_poll(l->r->readers[i]);
-		const struct record *records;
-		struct record *fresh;
-		size_t n, new;
+	int ret = 0;
 
-		if (ret < 0)
-			return (int)ret;
-		records = reader_records(l->r->readers[i], &n);
-		new = n - l->taken[i];
-		if (new == 0)
-			continue;
-		fresh = array_room(l->fresh, &l->fresh_room, *n_fresh + new, sizeof(*fresh));
-		if (fresh == NULL)
-			return -ENOMEM;
-		l->fresh = fresh;
-		memcpy(fresh + *n_fresh, records + l->taken[i], new * sizeof(*records));
-		*n_fresh += new;
-		l->taken[i] = n;
+	*n_fresh = 0;
+	for (size_t i = 0; i < l->r->n_readers && ret == 0; i++) {
+		const struct record *record;
+
+		ret = reader_begin(l->r->readers[i]);
+		while (ret == 0 && (ret = reader_next(l->r->readers[i], &record)) > 0) {
+			struct record *fresh =
+				array_room(l->fresh, &l->fresh_room, *n_fresh + 1, sizeof(*fresh));
+
+			if (fresh == NULL)
+				return -ENOMEM;
+			l->fresh = fresh;
+			fresh[(*n_fresh)++] = *record;
+			ret = 0;
+		}
 	}
 	if (*n_fresh > 1)
 		qsort(l->fresh, *n_fresh, sizeof(*l->fresh), by_stamp);
-	return 0;
+	return ret;
 }
 
 /*
@@ -140,7 +125,7 @@ static int read_on(struct live *l)
 	recording_close(l->r);
 	err = recording_open(l->dir, l->r);
 	if (err == 0)
-		err = recording_fold(l->r, l->dir == NULL, false);
+		err = recording_fold(l->r, RECORDING_KEEP | (l->dir == NULL ? RECORDING_LIVE_ONLY : 0));
 	return err < 0 ? err : begin_reading(l);
 }
 
@@ -535,7 +520,6 @@ static void live_free(struct live *l)
 	free_targets(l);
 	free_nets(l);
 	free(l->nets);
-	free(l->taken);
 	free(l->suspects.list);
 	free(l->procs.list);
 	free(l->fresh);

@@ -85,15 +85,25 @@ GET(holder_type)
 	set_text(out, socket_type(H->socket));
 }
 
+/* Rows of one socket follow one another. */
 GET(holder_local)
 {
-	set_endpoint(out, &H->socket->local);
+	static struct endpoint last;
+	static char text[ENDPOINT_TEXT_MAX];
+
+	if (!endpoint_equal(&last, &H->socket->local)) {
+		last = H->socket->local;
+		endpoint_text(&last, text);
+	}
+	set_text(out, text);
+	memcpy(out->scratch, text, out->len + 1);
+	out->text = out->scratch;
 }
 
 GET(holder_asked)
 {
-	if (H->socket->asked.family != 0)
-		set_endpoint(out, &H->socket->asked);
+	if (H->socket->asked != NULL)
+		set_endpoint(out, H->socket->asked);
 	else
 		set_null(out);
 }
@@ -209,21 +219,77 @@ static uint32_t port_order(const struct socket *s)
 	return is_ip(s) ? s->local.port : UINT32_MAX;
 }
 
-static int compare_holders(const void *x, const void *y)
+static int compare_sockets(const struct socket *a, const struct socket *b)
 {
-	const struct holder *a = ((const struct view_row *)x)->item, *b = ((const struct view_row *)y)->item;
-	uint32_t pa = port_order(a->socket), pb = port_order(b->socket);
-	int order = 0;
+	uint32_t pa = port_order(a), pb = port_order(b);
 
 	if (pa != pb)
 		return pa < pb ? -1 : 1;
-	if (a->socket != b->socket)
-		order = compare_local(&a->socket->local, &b->socket->local);
+	return compare_local(&a->local, &b->local);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return compare_sockets(*(const struct socket *const *)a, *(const struct socket *const *)b);
+}
+
+static int compare_holders(const struct view_row *x, const struct view_row *y)
+{
+	const struct holder *a = x->item, *b = y->item;
+	int order = a->socket != b->socket ? compare_sockets(a->socket, b->socket) : 0;
+
 	if (order == 0)
 		order = compare_process(a->process, b->process);
 	if (order != 0)
 		return order;
 	return (a->since > b->since) - (a->since < b->since);
+}
+
+/* The end of the rows from `begin` on that are in order already. */
+static size_t run_end(const struct view *v, size_t begin)
+{
+	size_t end = begin + 1;
+
+	while (end < v->n && compare_holders(&v->rows[end - 1], &v->rows[end]) <= 0)
+		end++;
+	return end;
+}
+
+/* Merges [begin, middle) and [middle, end) into `to`. */
+static void merge_runs(const struct view *v, size_t begin, size_t middle, size_t end, struct view_row *to)
+{
+	const struct view_row *a = &v->rows[begin], *b = &v->rows[middle];
+
+	for (size_t i = begin; i < end; i++) {
+		bool first = b == &v->rows[end] || (a < &v->rows[middle] && compare_holders(a, b) <= 0);
+
+		to[i] = first ? *a++ : *b++;
+	}
+}
+
+/*
+ * The sockets come in order, and the holders of each in order of time, mostly that of pids too: there are
+ * long runs to merge, and a comparison looks at memory that is far apart.
+ */
+static int sort_holders(struct view *v)
+{
+	struct view_row *to = huge_alloc((v->n + 1) * sizeof(*to)), *swap;
+	size_t end, runs = 2;
+
+	if (to == NULL)
+		return -ENOMEM;
+	for (; runs > 1; swap = v->rows, v->rows = to, to = swap) {
+		runs = 0;
+		for (size_t begin = 0; begin < v->n; begin = end, runs++) {
+			size_t middle = run_end(v, begin);
+
+			end = middle < v->n ? run_end(v, middle) : middle;
+			merge_runs(v, begin, middle, end, to);
+		}
+	}
+	v->room = v->n;
+	free(to);
+	return 0;
 }
 
 static bool has_word(const char *const *words, size_t n, const char *word)
@@ -257,29 +323,63 @@ static bool wants_holder(const struct holder_filter *f, const struct holder *h)
 	return found && has_word(f->states, f->n_states, holder_state(h));
 }
 
+static int add_holders(struct view *v, const struct holder_filter *filter, const struct socket *s)
+{
+	int ret = 0;
+
+	for (const struct holder *h = s->holders; h != NULL && ret == 0; h = h->next_of_socket) {
+		if (!wants_holder(filter, h))
+			continue;
+		ret = add_row(v, h, VIEW_NO_PARENT);
+		v->optional |= s->rule != NULL;
+	}
+	return ret;
+}
+
+/* The sockets that are wanted, by their names; *out is the caller's to free. */
+static int find_sockets(struct model *m, const struct holder_filter *filter, const struct socket ***out,
+			size_t *n)
+{
+	const struct socket **list = NULL, **more;
+	size_t room = 0;
+
+	*n = 0;
+	for (const struct socket *s = model_sockets(m); s != NULL; s = s->next) {
+		if (s->holders == NULL || !wants_socket(filter, s))
+			continue;
+		more = huge_room(list, &room, *n, *n + 1, sizeof(const struct socket *));
+		if (more == NULL) {
+			free(list);
+			return -ENOMEM;
+		}
+		list = more;
+		list[(*n)++] = s;
+	}
+	if (*n > 0)
+		qsort(list, *n, sizeof(const struct socket *), by_name);
+	*out = list;
+	return 0;
+}
+
 int view_holders(struct model *m, int64_t offset, const struct holder_filter *filter, struct view *out)
 {
 	struct view v = { .name = "holders", .columns = holder_columns, .offset = offset };
-	int ret = 0;
+	const struct socket **sockets = NULL;
+	size_t n = 0;
+	int ret = filter->all && filter->past ? model_unpack(m) : 0;
 
-	for (const struct socket *s = model_sockets(m); s != NULL && ret == 0; s = s->next) {
-		if (!wants_socket(filter, s))
-			continue;
-		for (const struct holder *h = s->holders; h != NULL && ret == 0; h = h->next_of_socket) {
-			if (!wants_holder(filter, h))
-				continue;
-			ret = add_row(&v, h, VIEW_NO_PARENT);
-			v.optional |= s->rule != NULL;
-		}
-	}
-	if (ret < 0) {
+	if (ret == 0)
+		ret = find_sockets(m, filter, &sockets, &n);
+	for (size_t i = 0; i < n && ret == 0; i++)
+		ret = add_holders(&v, filter, sockets[i]);
+	free(sockets);
+	if (ret == 0)
+		ret = sort_holders(&v);
+	if (ret < 0)
 		view_free(&v);
-		return ret;
-	}
-	if (v.n > 0)
-		qsort(v.rows, v.n, sizeof(*v.rows), compare_holders);
-	*out = v;
-	return 0;
+	else
+		*out = v;
+	return ret;
 }
 
 /* Processes, as `tree` shows them */
@@ -518,8 +618,10 @@ int view_tree(struct model *m, int64_t offset, bool past, bool all, struct view 
 {
 	struct view v = { .name = "processes", .columns = process_columns, .offset = offset, .all = all };
 	CLEANUP(places_free) struct places places = { 0 };
-	int ret = make_places(m, &places);
+	int ret = all ? model_unpack(m) : 0;
 
+	if (ret == 0)
+		ret = make_places(m, &places);
 	for (const struct process *p = model_processes(m); p != NULL && ret == 0; p = p->next) {
 		if (past || p->live)
 			ret = place_with_ancestors(&v, &places, p);

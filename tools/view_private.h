@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "pool.h"
 #include "util.h"
 #include "view.h"
 
@@ -70,7 +71,7 @@ static inline void set_rows(struct value *out, const struct column *columns, con
 
 static inline int add_row(struct view *v, const void *item, size_t parent)
 {
-	struct view_row *rows = array_room(v->rows, &v->room, v->n + 1, sizeof(*rows));
+	struct view_row *rows = huge_room(v->rows, &v->room, v->n, v->n + 1, sizeof(*rows));
 
 	if (rows == NULL)
 		return -ENOMEM;

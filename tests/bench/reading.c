@@ -151,38 +151,62 @@ static void fill(double *out, unsigned n)
 		out[0] += servers[i].records;
 }
 
-/* How many there are, and the times until they were read and until they were folded too. */
-enum { GOT, READ, FOLDED, RESULTS };
+enum { GOT, TIME, RESULTS };
 
-static void read_all(double *out, unsigned n)
+/* Opens the session and takes all records in order; m: and folds them. */
+static void take_all(struct model *m, double *out)
+{
+	const struct record *record;
+	struct reader *reader;
+	int ret;
+
+	if (reader_open(filled, &reader) != 0 || reader_begin(reader) != 0)
+		die("reading");
+	for (; (ret = reader_next(reader, &record)) > 0; out[GOT]++) {
+		if (m != NULL && model_add(m, record, 1) != 0)
+			die("folding");
+	}
+	if (ret < 0)
+		die("reading");
+}
+
+static void read_only(double *out, unsigned n)
 {
 	double begin = now();
-	struct reader *reader;
-	const struct record *records;
-	struct model *m;
-	size_t got;
 
-	if (reader_open(filled, &reader) != 0 || reader_poll(reader) < 0)
-		die("reading");
-	records = reader_records(reader, &got);
-	out[GOT] = (double)got;
-	out[READ] = now() - begin;
-	m = model_new();
-	if (m == NULL || model_add(m, records, got) != 0)
+	out[GOT] = 0;
+	take_all(NULL, out);
+	out[TIME] = now() - begin;
+}
+
+static void read_and_fold(double *out, unsigned n)
+{
+	double begin = now();
+	struct model *m = model_new();
+
+	if (m == NULL)
 		die("folding");
-	out[FOLDED] = now() - begin;
+	out[GOT] = 0;
+	take_all(m, out);
+	out[TIME] = now() - begin;
+}
+
+/* Records a second. */
+static double one_round(void (*measure)(double *out, unsigned n), double written)
+{
+	double out[RESULTS];
+
+	apart(measure, out, RESULTS);
+	if (out[GOT] != written)
+		die("records are missing");
+	return written / out[TIME] * 1e9;
 }
 
 static void read_rounds(double *read, double *folded, unsigned rounds, double written)
 {
-	double out[RESULTS];
-
 	for (unsigned r = 0; r < rounds; r++) {
-		apart(read_all, out, RESULTS);
-		if (out[GOT] != written)
-			die("records are missing");
-		read[r] = written / out[READ] * 1e9;
-		folded[r] = written / out[FOLDED] * 1e9;
+		read[r] = one_round(read_only, written);
+		folded[r] = one_round(read_and_fold, written);
 	}
 }
 

@@ -209,6 +209,42 @@ static void concurrent_writers_lose_nothing(void **state)
 	reader_close(r);
 }
 
+/* As many logs as there are writers, which take turns: one order, however often it is read. */
+static void many_chunks_are_one_order(void **state)
+{
+	enum { LOGS = 5, TURNS = 3000 };
+	static struct log logs[LOGS];
+	const struct record *record;
+	struct reader *r;
+	uint32_t n;
+
+	for (uint64_t i = 0; i < LOGS; i++) {
+		memset(&logs[i], 0, sizeof(logs[i]));
+		assert_int_equal(log_open(&logs[i], arena, geteuid(), i + 1), 0);
+	}
+	for (uint32_t i = 0; i < LOGS * TURNS; i++) {
+		struct ps_event ev = event(PS_OPTION, 3);
+
+		ev.option.value = (int32_t)i;
+		assert_int_equal(
+			log_append(&logs[i / 7 % LOGS], &ev, "tail", i % 50 == 0 ? 4 : 0, false, NULL),
+			LOG_OK);
+	}
+	assert_int_equal(reader_open(dir, &r), 0);
+	for (int times = 0; times < 2; times++) {
+		assert_int_equal(reader_begin(r), 0);
+		for (n = 0; reader_next(r, &record) > 0; n++) {
+			assert_int_equal(record->ev.option.value, n);
+			assert_int_equal(record->tail_len, n % 50 == 0 ? 4 : 0);
+		}
+		assert_int_equal(n, LOGS * TURNS);
+		assert_int_equal(reader_begin(r), 0);
+		assert_int_equal(reader_next(r, &record), 0);
+		reader_rewind(r);
+	}
+	reader_close(r);
+}
+
 /* A reader beside the writers never sees a record twice, half or wrong. */
 static void reading_while_written(void **state)
 {
@@ -583,6 +619,7 @@ int main(void)
 		TEST(tails_of_every_length),
 		TEST(a_tail_too_long_is_cut_and_says_so),
 		TEST(concurrent_writers_lose_nothing),
+		TEST(many_chunks_are_one_order),
 		TEST(reading_while_written),
 		TEST(the_ring_keeps_the_last_and_counts_the_rest),
 		TEST(main_records_survive_any_number_of_ring_records),

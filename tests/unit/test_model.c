@@ -777,6 +777,84 @@ static void accepting(void **state)
 	ENDPOINT(newest_failure()->asked, "127.0.0.1:80");
 }
 
+static struct holder *holder_since(uint64_t id, uint64_t since)
+{
+	struct holder *h = process(id)->holders;
+
+	while (h != NULL && h->since != since)
+		h = h->next_of_process;
+	return h;
+}
+
+static void check_unpacked(const struct holder *h, uint64_t closed)
+{
+	assert_non_null(h);
+	assert_int_equal(h->until, closed);
+	assert_int_equal(h->n_fds, 0);
+	assert_string_equal(holder_how(h), "accepted");
+	assert_ptr_equal(h->socket->listener, holder(1, 0xa)->socket);
+	ENDPOINT(h->socket->peer, "10.0.0.1:40000");
+	ENDPOINT(h->socket->local, "127.0.0.1:80");
+	assert_string_equal(socket_proto(h->socket), "tcp");
+	assert_string_equal(socket_state(h->socket), "connected");
+}
+
+/* They are kept small, and come back as they were. */
+static void closed_connections_are_packed(void **state)
+{
+	enum { CLOSED = 1000 };
+	uint64_t opened[CLOSED], closed[CLOSED], open;
+	size_t n = 0;
+
+	ev_start(1, 0, 100, 0, "/x");
+	ev_server(1, 3, 0xa, 80);
+	opened[0] = ev_accept(1, 5, 0xa);
+	open = ev_accept(1, 6, 0xa);
+	for (int i = 1; i < CLOSED; i++) {
+		opened[i] = ev_accept(1, 4, 0xa);
+		closed[i] = ev_close(1, 4);
+		if (i == CLOSED / 2)
+			closed[0] = ev_close(1, 5);
+	}
+	assert_true(count_sockets() < CLOSED / 2);
+	assert_null(holder_since(1, opened[0]));
+	assert_int_equal(model_unpack(m), 0);
+	assert_int_equal(count_sockets(), CLOSED + 2);
+	for (int i = 0; i < CLOSED; i++)
+		check_unpacked(holder_since(1, opened[i]), closed[i]);
+	assert_ptr_equal(holder_since(1, open), holder_of_fd(1, 6));
+	for (const struct holder *h = process(1)->holders; h != NULL; h = h->next_of_process)
+		assert_true(h->next_of_process == NULL || h->since <= h->next_of_process->since);
+	for (const struct connection *c = model_connections(m); c != NULL; c = c->next)
+		n += c->closed != 0;
+	assert_int_equal(n, CLOSED);
+}
+
+/* A child tells of one that its parent has closed and that was packed since. */
+static void a_packed_connection_is_told_of(void **state)
+{
+	uint64_t opened;
+
+	ev_start(1, 0, 100, 0, "/x");
+	ev_server(1, 3, 0xa, 80);
+	opened = ev_accept(1, 4, 0xa);
+	ev_close(1, 4);
+	for (int i = 0; i < 500; i++) {
+		ev_accept(1, 4, 0xa);
+		ev_close(1, 4);
+	}
+	assert_null(holder_since(1, opened));
+	ev_fork(1, 2, 0);
+	ev(PS_SET, 2, 7)->set.cookie = 0xb;
+	last.ev.set.family = AF_INET;
+	last.ev.set.type = SOCK_STREAM;
+	last.ev.set.accepted = opened;
+	done();
+	FDS(2, 0xb, "7");
+	assert_int_equal(holder(2, 0xb)->socket->created, opened);
+	HOW(1, 0xb, "accepted", 0);
+}
+
 /* What escapes is told twice; the first record may be gone, and then the second makes it. */
 static void accept_said_again(void **state)
 {
@@ -1456,13 +1534,13 @@ static void redirected_bind(void **state)
 	ev_bind(1, 3, 0xa, "127.0.0.1", 80, 0);
 	ev_local(1, 3, 0xa, "127.0.0.1", 8080);
 	ENDPOINT(holder(1, 0xa)->socket->local, "127.0.0.1:8080");
-	ENDPOINT(holder(1, 0xa)->socket->asked, "127.0.0.1:80");
+	ENDPOINT(*holder(1, 0xa)->socket->asked, "127.0.0.1:80");
 	assert_string_equal(holder(1, 0xa)->socket->rule, "web.rules:7");
 	/* Where nothing was moved, nothing else was asked for, whatever rule acted. */
 	ev_socket(1, 4, 0xb);
 	ev_act(1, 4, 0xb, ACT_CLOEXEC, 0, "-r #2");
 	ev_bind(1, 4, 0xb, "127.0.0.1", 81, 0);
-	ENDPOINT(holder(1, 0xb)->socket->asked, "");
+	assert_null(holder(1, 0xb)->socket->asked);
 	assert_string_equal(holder(1, 0xb)->socket->rule, "-r #2");
 	ev_socket(1, 5, 0xc);
 	ev_bind(1, 5, 0xc, "127.0.0.1", 82, 0);
@@ -1486,7 +1564,7 @@ static void redirected_bind_fails(void **state)
 	assert_int_equal(newest_failure()->taken, TAKEN_NOT);
 	assert_string_equal(newest_failure()->rule, "web.rules:7");
 	ev_bind(1, 4, 0xb, "127.0.0.1", 81, 0);
-	ENDPOINT(holder(1, 0xb)->socket->asked, "");
+	assert_null(holder(1, 0xb)->socket->asked);
 	assert_null(holder(1, 0xb)->socket->rule);
 }
 
@@ -2021,6 +2099,8 @@ int main(void)
 		T(unknown_descriptor),
 		T(told_again),
 		T(accepting),
+		T(closed_connections_are_packed),
+		T(a_packed_connection_is_told_of),
 		T(accept_said_again),
 		T(an_accepted_one_is_named),
 		T(two_turn_out_to_be_one),
