@@ -85,5 +85,6 @@ int main(int argc, char **argv)
 	table_head();
 	for (unsigned p = 0; p < COUNT_OF(parts); p++)
 		parts[p]();
+	table_foot();
 	return 0;
 }

@@ -34,9 +34,18 @@ struct samples {
 	double of[VARIANTS][ROUNDS_MAX]; /* 0: not measured */
 };
 
+/* What a budget in time is measured by on a machine that is slower than the one it is from: the same work
+ * of the kernel's, there and, in this run, here. */
+struct yardstick {
+	const char *what;
+	double there, here; /* here 0: not measured */
+};
+extern struct yardstick write_call, bare_fork, any_library, thousand_stats;
+
 struct budget {
 	enum { NO_BUDGET, RATIO, MORE, AT_MOST, AT_LEAST } kind;
 	double value;
+	const struct yardstick *by; /* NULL: as it stands */
 };
 
 /* What to measure, and how much of it. */
@@ -67,7 +76,11 @@ int short_binds(const char *binds);
 double now(void);
 double median(double *values, unsigned n);
 void table_head(void);
+void table_foot(void);
 bool wanted(const char *row);
+/* The medians of the bare rounds, and of what a variant costs more; 0: not measured. */
+double samples_bare(const struct samples *s);
+double samples_more(const struct samples *s, enum variant v);
 void row_compared(const char *row, const struct samples *s, struct budget b);
 enum unit { NS, PER_SECOND, COUNT };
 void row_single(const char *row, double value, enum unit unit, struct budget b);

@@ -249,5 +249,5 @@ void measure_nginx(void)
 	}
 	for (unsigned i = 0; i < starts(); i++)
 		measure_start(&samples, now() + SECONDS * 1e9 / STARTS);
-	row_compared(row, &samples, (struct budget){ RATIO, 1.02 });
+	row_compared(row, &samples, (struct budget){ .kind = RATIO, .value = 1.02 });
 }

@@ -227,5 +227,6 @@ void measure_reading(void)
 	if (wanted(ROW_READ))
 		row_single(ROW_READ, median(read, rounds), PER_SECOND, (struct budget){ .kind = NO_BUDGET });
 	if (wanted(ROW_FOLDED))
-		row_single(ROW_FOLDED, median(folded, rounds), PER_SECOND, (struct budget){ AT_LEAST, 5e6 });
+		row_single(ROW_FOLDED, median(folded, rounds), PER_SECOND,
+			   (struct budget){ .kind = AT_LEAST, .value = 5e6 });
 }

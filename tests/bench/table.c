@@ -8,6 +8,11 @@
 
 #define ROW "%-31s %9s %10s %8s %8s %11s %9s %4s\n"
 
+struct yardstick write_call = { .what = "write(2) of a record", .there = 314 };
+struct yardstick bare_fork = { .what = "a bare fork", .there = 115e3 };
+struct yardstick any_library = { .what = "loading any library", .there = 65e3 };
+struct yardstick thousand_stats = { .what = "reading 1,000 /proc/PID/stat", .there = 9.5e6 };
+
 double now(void)
 {
 	struct timespec t;
@@ -94,17 +99,40 @@ static struct shown show_budget(struct budget b, enum unit unit)
 	}
 }
 
+static bool any_scaled; /* a verdict needs the yardsticks to be told */
+
 static const char *verdict(struct budget b, double value)
 {
 	if (b.kind == NO_BUDGET)
 		return "-";
-	return (b.kind == AT_LEAST ? value >= b.value : value <= b.value) ? "met" : "OVER";
+	if (b.kind == AT_LEAST ? value >= b.value : value <= b.value)
+		return "met";
+	if (b.by == NULL || b.by->here <= b.by->there)
+		return "OVER";
+	any_scaled = true;
+	return value <= b.value * (b.by->here / b.by->there) ? "met*" : "OVER";
 }
 
 void table_head(void)
 {
 	printf(ROW, "what (medians)", "bare", "do-nothing", "portshim", "strace", "it costs", "budget",
 	       "met?");
+}
+
+/* The budgets in time are from one machine; this one says how much slower it is. */
+void table_foot(void)
+{
+	static const struct yardstick *const all[] = { &write_call, &bare_fork, &any_library,
+						       &thousand_stats };
+
+	if (!any_scaled)
+		return;
+	printf("*: over the budget's time, within it by how much slower this machine is at the same work:\n");
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (all[i]->here > 0)
+			printf("   %-29s %9s here %9s where the budget is from\n", all[i]->what,
+			       show_ns(all[i]->here, false).text, show_ns(all[i]->there, false).text);
+	}
 }
 
 /* The median of the ratio, or of the difference, of each round to the bare one beside it; 0: not measured. */
@@ -122,13 +150,24 @@ static double against_bare(const struct samples *s, enum variant v, bool ratio)
 	return n > 0 ? median(each, n) : 0;
 }
 
-void row_compared(const char *row, const struct samples *s, struct budget b)
+double samples_bare(const struct samples *s)
 {
-	double bare[ROUNDS_MAX], ratio = against_bare(s, PORTSHIM, true),
-				 more = against_bare(s, PORTSHIM, false);
+	double bare[ROUNDS_MAX];
 
 	memcpy(bare, s->of[BARE], sizeof(bare));
-	printf(ROW, row, show_ns(median(bare, s->rounds), false).text,
+	return median(bare, s->rounds);
+}
+
+double samples_more(const struct samples *s, enum variant v)
+{
+	return against_bare(s, v, false);
+}
+
+void row_compared(const char *row, const struct samples *s, struct budget b)
+{
+	double ratio = against_bare(s, PORTSHIM, true), more = samples_more(s, PORTSHIM);
+
+	printf(ROW, row, show_ns(samples_bare(s), false).text,
 	       show_ratio(against_bare(s, DOING_NOTHING, true)).text, show_ratio(ratio).text,
 	       show_ratio(against_bare(s, STRACE, true)).text, show_ns(more, true).text,
 	       show_budget(b, NS).text, verdict(b, b.kind == RATIO ? ratio : more));
