@@ -35,6 +35,9 @@ BASE_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -Iinclude -Ishim -MMD -MP
 # their helpers are glibc's alone; nothing exported but the wrappers.
 SHIM_CFLAGS := $(BASE_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-stack-protector \
 	-fno-semantic-interposition -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0
+# Linked for few mappings and few pages touched, which every exec and fork under it pays for: code and constants
+# are one segment, our own calls need no look-up, there are no start files.  No relro: it is a system call and
+# one mapping more, and would leave the table of next definitions (real.c) writable all the same.
 SHIM_LDFLAGS := -shared -Wl,-z,defs -Wl,-z,now -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,-Bsymbolic -nostartfiles \
 	-Wl,-T,shim/sections.ld -Wl,-soname,libportshim.so
 

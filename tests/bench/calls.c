@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "portshim/env.h"
+
 #define BATCH 200			  /* connections to accept in a round */
 #define WARM_UP(turns) ((turns) / 10 + 1) /* turns before the clock runs */
 #define SECONDS 24			  /* for the rows of one kind, at most */
@@ -38,13 +40,16 @@ static void turn_dup_socket(void)
 	close(dup(worker_listener));
 }
 
-static void listen_at(in_addr_t address, unsigned port)
+static void listen_at(in_addr_t address, unsigned port, bool shared)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET,
 				 .sin_port = htons((uint16_t)port),
 				 .sin_addr.s_addr = htonl(address) };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 
+	if (shared && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+		       setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0))
+		die("setsockopt");
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fd, 5) != 0 || close(fd) != 0)
 		die("bind");
 }
@@ -57,22 +62,23 @@ static void listen_at(in_addr_t address, unsigned port)
 
 static void turn_listen(void)
 {
-	listen_at(PLAIN_ADDRESS, worker_port);
+	listen_at(PLAIN_ADDRESS, worker_port, false);
 }
 
 static void turn_listen_any(void)
 {
-	listen_at(PLAIN_ADDRESS, 0);
+	listen_at(PLAIN_ADDRESS, 0, false);
 }
 
 static void turn_listen_moved(void)
 {
-	listen_at(MOVED, worker_port);
+	listen_at(MOVED, worker_port, false);
 }
 
+/* Where no rule does it the program does: what the kernel takes to share a port is not ours. */
 static void turn_listen_shared(void)
 {
-	listen_at(SHARED, worker_port);
+	listen_at(SHARED, worker_port, getenv(PS_ENV_RULES) == NULL);
 }
 
 static void turn_fork(void)
@@ -120,7 +126,7 @@ static const struct task tasks[] = {
 	{ "socket + bind + listen + close", turn_listen, 400, 20, { RATIO, 1.25, NULL }, PLAIN },
 	{ "the same, the kernel's port", turn_listen_any, 400, 20, { NO_BUDGET, 0, NULL }, PLAIN },
 	{ "the same, redirected by a rule", turn_listen_moved, 400, 20, { RATIO, 1.50, NULL }, RULED },
-	{ "the same, shared by a rule", turn_listen_shared, 400, 20, { RATIO, 1.50, NULL }, RULED },
+	{ "the same, shared: itself, a rule", turn_listen_shared, 400, 20, { RATIO, 1.50, NULL }, RULED },
 	{ "fork + _exit + wait", turn_fork, 30, 6, { MORE, 8000, &bare_fork }, FORKS },
 	{ "exec of a small program", turn_exec, 15, 3, { MORE, 160000, &any_library }, FORKS },
 };

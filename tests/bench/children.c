@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "portshim/env.h"
+
 #define ARGS_MAX 24
 #define BACKLOG 1024
 
@@ -62,7 +64,7 @@ static _Noreturn void become(enum variant v, const char *session, const char *co
 		all[n++] = *argv;
 	all[n] = NULL;
 	if (v == PORTSHIM && bench.rules != NULL)
-		setenv("PORTSHIM_RULES", bench.rules, 1);
+		setenv(PS_ENV_RULES, bench.rules, 1);
 	if (v == DOING_NOTHING)
 		setenv("LD_PRELOAD", bench.nothing_library, 1);
 	execvp(all[0], (char *const *)(uintptr_t)all);
