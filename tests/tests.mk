@@ -144,7 +144,7 @@ FUZZ_RUNS ?= 200000
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_SRC := $(COMMON_SRC) $(filter-out tools/main.c $(wildcard tools/cmd_*.c),$(TOOL_SRC))
 
-$(T)/fuzz/log: tests/fuzz/log.c $(FUZZ_SRC)
+$(T)/fuzz/log $(T)/fuzz/rules: $(T)/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
 	@mkdir -p $(@D)
 	$(call SAY,CLANG)
 	$(Q)clang $(filter-out -MMD -MP,$(TOOL_CFLAGS)) $(FUZZ_FLAGS) -o $@ $(filter %.c,$^) $(TOOL_LIBS)

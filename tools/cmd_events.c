@@ -157,21 +157,30 @@ static int by_stamp(const void *a, const void *b)
 	return (x->place > y->place) - (x->place < y->place);
 }
 
+/* Counters are given each time, whether they counted on or not. */
+static bool is_news(const struct model *m, const struct record *record)
+{
+	return record->ev.kind != PS_COUNT || !model_counted(m, record);
+}
+
 /* 1 if there was something new. */
-static int take_new(struct held *h, struct reader *reader)
+static int take_new(struct held *h, const struct recording *r, size_t i)
 {
 	const struct record *record;
-	int ret = reader_begin(reader), any = 0;
+	int ret = reader_begin(r->readers[i]), any = 0;
 
-	while (ret == 0 && (ret = reader_next(reader, &record)) > 0) {
+	for (; ret == 0 && (ret = reader_next(r->readers[i], &record)) > 0; ret = 0) {
 		struct record *list = array_room(h->list, &h->room, h->n + 1, sizeof(*list));
 
 		if (list == NULL)
 			return -ENOMEM;
 		h->list = list;
-		list[h->n++] = *record;
+		list[h->n] = *record;
+		list[h->n].reader = (uint32_t)i;
+		if (!is_news(r->model, &list[h->n]))
+			continue;
+		h->n++;
 		any = 1;
-		ret = 0;
 	}
 	return ret < 0 ? ret : any;
 }
@@ -181,7 +190,7 @@ static int take_all(struct held *h, const struct recording *r)
 	int any = 0;
 
 	for (size_t i = 0; i < r->n_readers; i++) {
-		int ret = take_new(h, r->readers[i]);
+		int ret = take_new(h, r, i);
 
 		if (ret < 0)
 			return ret;

@@ -147,6 +147,9 @@ void model_free(struct model *m);
  * 0 or -ENOMEM. */
 int model_add(struct model *m, const struct record *records, size_t n);
 
+/* A COUNT record that says no more than was added already. */
+bool model_counted(const struct model *m, const struct record *r);
+
 /* Asks /proc which processes live, fills in what only it knows (start), and ends the holders of the
  * dead.  After it the relation may be read.  scan_fds: reads /proc/PID/fd of the live ones too, for
  * inodes of accepted sockets and for connections whose records are overwritten. */

@@ -545,20 +545,35 @@ void count_apply(struct model *m, struct count *c)
 	c->added_empty = c->empty;
 }
 
+static struct count *count_of(const struct model *m, const struct record *r)
+{
+	const struct count_key key = { .place = r->place, .reader = r->reader };
+	struct count *c;
+
+	HASH_FIND(hh, m->counts, &key, sizeof(key), c);
+	return c;
+}
+
+bool model_counted(const struct model *m, const struct record *r)
+{
+	const struct count *c = count_of(m, r);
+
+	return c != NULL && r->ev.count.accepts <= c->accepts && r->ev.count.empty <= c->empty;
+}
+
 int fold_count(struct model *m, struct process *p, const struct record *r)
 {
 	const struct ps_count *told = &r->ev.count;
-	struct count *c;
+	struct count *c = count_of(m, r);
 
-	HASH_FIND(hh, m->counts, &r->place, sizeof(r->place), c);
 	if (c == NULL) {
 		c = MODEL_NEW(m, struct count);
 		if (c == NULL)
 			return -ENOMEM;
-		c->place = r->place;
+		c->key = (struct count_key){ .place = r->place, .reader = r->reader };
 		c->process = p;
 		c->cookie = told->cookie;
-		HASH_ADD(hh, m->counts, place, sizeof(c->place), c);
+		HASH_ADD(hh, m->counts, key, sizeof(c->key), c);
 		if (c->hh.tbl == NULL)
 			return -ENOMEM;
 	}

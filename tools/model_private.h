@@ -4,9 +4,10 @@
 
 /*
  * What the model's own files share.  Each public struct is the first member of a node with what
- * only the fold needs.  All objects are of one pool and stay as long as the model: a failure or a
- * holder elsewhere may still point to what was taken out of the relation (the child of a fork that
- * failed, a socket found to be another one).
+ * only the fold needs.  Objects are of the model's pools and stay as long as it: a failure or a holder
+ * elsewhere may still point to what was taken out of the relation (the child of a fork that failed, a
+ * socket found to be another one).  Only model_pack.c gives some back: those that is_plain() says nobody
+ * can point to.
  *
  * Functions that can fail return 0 or -ENOMEM; nothing here trusts a record.
  */
@@ -141,7 +142,9 @@ struct packed {
 
 /* A COUNT record, by its place. */
 struct count {
-	uint64_t place;
+	struct count_key {
+		uint64_t place, reader;
+	} key;
 	struct process *process;
 	uint64_t cookie;
 	uint64_t accepts, empty;	     /* told */

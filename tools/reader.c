@@ -382,7 +382,7 @@ static struct copy *copy_take(struct reader *r, const struct chunk *c)
 		r->spare[c->pages] = copy->next;
 		return copy;
 	}
-	copy = pool_take_raw(&r->pool, sizeof(*copy) + chunk_size(c) + c->slots * sizeof(struct taken));
+	copy = pool_take_raw(&r->pool, sizeof(*copy) + chunk_size(c) + c->slots * sizeof(struct taken_slot));
 	if (copy != NULL)
 		copy->pages = c->pages;
 	return copy;
@@ -396,9 +396,10 @@ static void copy_give(struct reader *r, struct copy *copy)
 
 /*
  * At the second look the commit words must be as at the first.  Where some are not, and in a ring,
- * which goes round, a third look tells which records are still those that were copied.
+ * which goes round, a third look tells which records are still those that were copied.  1, or 0 where
+ * the file cannot be read, or -ENOMEM.
  */
-static bool second_look(struct reader *r, const struct visit *v, struct walk *w)
+static int second_look(struct reader *r, const struct visit *v, struct walk *w)
 {
 	const struct arena *a = &r->arenas[v->arena];
 	struct chunk *c = &a->chunks[v->chunk];
@@ -406,26 +407,29 @@ static bool second_look(struct reader *r, const struct visit *v, struct walk *w)
 
 	if (!same) {
 		if (!look(a, c, r->glance))
-			return false;
+			return 0;
 		w->later = r->glance;
 	}
 	if (c->seen == NULL && !(same && v->whole))
 		c->seen = pool_take(&r->pool, c->slots * sizeof(*c->seen));
 	w->seen = c->seen;
-	return same || c->seen != NULL;
+	return same || c->seen != NULL ? 1 : -ENOMEM;
 }
 
-/* True if there is something in it; *copy is the run's then. */
-static bool read_chunk(struct reader *r, const struct visit *v, struct copy *copy, struct run *run)
+/* 1 if there is something in it, and *copy is the run's then; 0 or -ENOMEM. */
+static int read_chunk(struct reader *r, const struct visit *v, struct copy *copy, struct run *run)
 {
 	const struct arena *a = &r->arenas[v->arena];
 	struct chunk *c = &a->chunks[v->chunk];
 	struct walk w = { .copy = copy->bytes, .slots = c->slots, .limit = v->limit, .least = v->first };
+	int ret;
 
-	w.taken = (struct taken *)(void *)(copy->bytes + chunk_size(c));
-	if (!look(a, c, copy->bytes) || !second_look(r, v, &w)) {
+	w.taken = (struct taken_slot *)(void *)(copy->bytes + chunk_size(c));
+	ret = look(a, c, copy->bytes) ? second_look(r, v, &w) : 0;
+	if (ret <= 0) {
 		c->count = 0; /* next time */
-		return false;
+		r->bad += ret == 0;
+		return ret;
 	}
 	slots_walk(&w);
 	c->pending = w.pending;
@@ -451,16 +455,20 @@ static int open_chunks(struct reader *r)
 		const struct visit *v = &r->visits[r->visited];
 		struct copy *copy;
 		struct run run;
+		int ret;
 
 		if (r->n_runs > 0 && r->runs[0].at->stamp < v->first)
 			break;
 		copy = copy_take(r, &r->arenas[v->arena].chunks[v->chunk]);
 		if (copy == NULL)
 			return -ENOMEM;
-		if (read_chunk(r, v, copy, &run))
+		ret = read_chunk(r, v, copy, &run);
+		if (ret > 0)
 			runs_add(r->runs, &r->n_runs, &run);
 		else
 			copy_give(r, copy);
+		if (ret < 0)
+			return ret;
 	}
 	return 0;
 }

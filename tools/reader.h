@@ -20,7 +20,7 @@ struct record {
 	const char *tail;   /* not NUL-terminated; NULL if none */
 	uint32_t tail_len;
 	uint32_t uid;	 /* of the arena it stood in */
-	uint64_t place;	 /* equal for equal place in the log: COUNT records are read again in place */
+	uint64_t place;	 /* equal for equal place in its log: COUNT records are read again in place */
 	uint32_t reader; /* whose it is, where several are read as one: for whoever does that to say */
 };
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* In one chunk, a place is an address. */
-static bool before(const struct taken *a, const struct taken *b)
+static bool before(const struct taken_slot *a, const struct taken_slot *b)
 {
 	return a->stamp != b->stamp ? a->stamp < b->stamp : a->ev < b->ev;
 }
@@ -22,9 +22,9 @@ void run_sort(struct run *r)
 {
 	size_t moves = (size_t)(r->end - r->at) * MOVES_PER_RECORD;
 
-	for (struct taken *t = r->at + 1; t < r->end; t++) {
-		const struct taken one = *t;
-		struct taken *to = t;
+	for (struct taken_slot *t = r->at + 1; t < r->end; t++) {
+		const struct taken_slot one = *t;
+		struct taken_slot *to = t;
 
 		for (; to > r->at && before(&one, to - 1) && moves > 0; to--, moves--)
 			*to = to[-1];

@@ -11,14 +11,14 @@
 
 /* Those of one chunk. */
 struct run {
-	struct taken *at, *end;
+	struct taken_slot *at, *end;
 	struct copy *copy; /* where they are; the owner's */
 	const char *slots; /* there, of which the first is at `place` */
 	uint64_t place;
 	uint32_t uid;
 };
 
-static inline uint64_t run_place(const struct run *r, const struct taken *t)
+static inline uint64_t run_place(const struct run *r, const struct taken_slot *t)
 {
 	return r->place + (uint64_t)((const char *)t->ev - r->slots) / PS_SLOT_SIZE;
 }

@@ -29,7 +29,7 @@ static bool is_sane(const struct walk *w, uint32_t i, const struct ps_event *ev)
 static void take(struct walk *w, const struct ps_event *ev)
 {
 	if (w->taken != NULL)
-		w->taken[w->n] = (struct taken){ ev->stamp, ev };
+		w->taken[w->n] = (struct taken_slot){ ev->stamp, ev };
 	w->n++;
 	if (ev->stamp < w->first)
 		w->first = ev->stamp;
@@ -103,7 +103,7 @@ static uint32_t walk_simple(struct walk *w)
 		return 0;
 	for (i = 0; i < w->limit && is_simple(w, &ev[i]); i++) {
 		if (w->taken != NULL)
-			w->taken[i] = (struct taken){ ev[i].stamp, &ev[i] };
+			w->taken[i] = (struct taken_slot){ ev[i].stamp, &ev[i] };
 		if (ev[i].stamp < first)
 			first = ev[i].stamp;
 	}

@@ -11,7 +11,7 @@
 #include "portshim/event.h"
 
 /* A record where it lies in the copy of its chunk. */
-struct taken {
+struct taken_slot {
 	uint64_t stamp;
 	const struct ps_event *ev;
 };
@@ -22,7 +22,7 @@ struct walk {
 	uint32_t slots, limit;	  /* of the chunk; that have been claimed */
 	uint32_t *seen;		  /* the commit word that each was taken with, 0: not yet; NULL: none is */
 	uint64_t least;		  /* what is stamped before is not there yet */
-	struct taken *taken;	  /* room for `limit`; NULL: only to look, and `seen` stays as it is */
+	struct taken_slot *taken; /* room for `limit`; NULL: only to look, and `seen` stays as it is */
 
 	uint32_t n;	   /* taken; COUNT records every time */
 	uint32_t counters; /* COUNT records that are new among them */

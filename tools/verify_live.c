@@ -96,7 +96,8 @@ static int poll_readers(struct live *l, size_t *n_fresh)
 			if (fresh == NULL)
 				return -ENOMEM;
 			l->fresh = fresh;
-			fresh[(*n_fresh)++] = *record;
+			fresh[*n_fresh] = *record;
+			fresh[(*n_fresh)++].reader = (uint32_t)i;
 			ret = 0;
 		}
 	}

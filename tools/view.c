@@ -85,7 +85,7 @@ GET(holder_type)
 	set_text(out, socket_type(H->socket));
 }
 
-/* Rows of one socket follow one another. */
+/* Rows of one socket, or of one name, follow one another. */
 GET(holder_local)
 {
 	static struct endpoint last;
