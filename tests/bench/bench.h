@@ -40,7 +40,7 @@ struct yardstick {
 	const char *what;
 	double there, here; /* here 0: not measured */
 };
-extern struct yardstick write_call, bare_fork, any_library, thousand_stats;
+extern struct yardstick bare_fork, any_library, thousand_stats;
 
 struct budget {
 	enum { NO_BUDGET, RATIO, MORE, AT_MOST, AT_LEAST } kind;

@@ -91,7 +91,7 @@ static double stats_ns(const struct child *c)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", c->pid, c->pid);
 	children = fopen(path, "r");
 	if (children == NULL)
-		return 0;
+		die(path);
 	begin = now();
 	while (fscanf(children, "%d", &pid) == 1) {
 		int fd;

@@ -110,37 +110,6 @@ static void store_session(bool ring, double *out, unsigned n)
 	close(fd);
 }
 
-/* What a log without shared memory would cost. */
-static void write_session(double *out, unsigned n)
-{
-	static const struct ps_event ev;
-	char file[4200];
-	int fd;
-
-	new_dir(file, sizeof(file));
-	fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	for (unsigned r = 0; r < n; r++) {
-		double begin = now();
-
-		for (int i = 0; i < APPENDS; i++) {
-			if (write(fd, &ev, sizeof(ev)) != sizeof(ev))
-				die(file);
-		}
-		out[r] = (now() - begin) / APPENDS;
-	}
-	unlink(file);
-	close(fd);
-}
-
-static void measure_write(void)
-{
-	double rounds[ROUNDS];
-	unsigned n = bench.smoke ? 1 : ROUNDS;
-
-	apart(write_session, rounds, n);
-	write_call.here = median(rounds, n);
-}
-
 static void append_main(double *out, unsigned n)
 {
 	append_session(false, out, n);
@@ -170,14 +139,12 @@ static void measure_append(const char *row, measure_fn *store, measure_fn *appen
 
 	if (!wanted(row))
 		return;
-	if (write_call.here == 0)
-		measure_write();
 	for (unsigned s = 0; s < sessions; s++) {
 		apart(store, bare + s * each, each);
 		apart(append, rounds + s * each, each);
 	}
 	row_beside(row, median(bare, sessions * each), median(rounds, sessions * each), NS,
-		   (struct budget){ AT_MOST, most, &write_call });
+		   (struct budget){ .kind = AT_MOST, .value = most });
 }
 
 void measure_log(void)

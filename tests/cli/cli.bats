@@ -276,6 +276,32 @@ input()'
 	diff <(cut -d' ' -f2- followed) <("$PORTSHIM" events -s "$SESSION" | cut -d' ' -f2-)
 }
 
+@test "accepts of two sessions read as one, and an end to following where some were counted" {
+	cat >server.py <<-'END'
+		import socket, sys
+		listener = socket.create_server(("127.0.0.1", 0))
+		for i in range(int(sys.argv[1])):
+		    client = socket.create_connection(listener.getsockname())
+		    listener.accept()[0].close()
+		    client.close()
+		print("ready", flush=True)
+		sys.stdin.read(1)
+	END
+	start one "$PORTSHIM" run -- python3 server.py 40
+	one=$PID
+	start two "$PORTSHIM" run -- python3 server.py 7
+	two=$PID
+	ready one
+	ready two
+	"$PORTSHIM" ls --json | jq -e "[.holders[] | {(.pid | tostring): .accepts}] | add == {\"$one\": 40, \"$two\": 7}"
+	finish one "$one"
+	finish two "$two"
+	for session in "$PORTSHIM_ROOT"/*/; do
+		timeout 10 "$PORTSHIM" events --follow -v -s "$session" >followed
+		[ "$(grep -c ' count(' followed)" -eq 1 ]
+	done
+}
+
 @test "events --follow: signals, and a reader that has gone" {
 	serve
 	for signal in INT TERM; do
