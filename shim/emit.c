@@ -153,7 +153,7 @@ void emit_born(uint64_t parent, uint64_t ordinal, uint32_t flags)
 	if (!atomic_load_explicit(&self.quiet, memory_order_relaxed)) {
 		ev.born.pid = (uint32_t)sys_getpid();
 		atomic_store_explicit(&unshared.pid, ev.born.pid, memory_order_relaxed);
-		ev.born.uid = log_uid(&self.log);
+		ev.born.uid = (uint32_t)sys0(SYS_geteuid);
 	}
 	append(&ev, false);
 }

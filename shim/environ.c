@@ -11,8 +11,6 @@
 #include "process.h"
 
 #define PRELOAD "LD_PRELOAD"
-#define PAGE_SHIFT 8
-_Static_assert(PS_VERSION < 1u << PAGE_SHIFT, "a version fits beside a page");
 
 size_t environ_count(char *const envp[])
 {
@@ -115,8 +113,6 @@ static void write_process(const struct environ_identity *id, struct text *t)
 	text_add_hex(t, id->pid != 0 ? id->start : id->parent);
 	text_add(t, ".");
 	text_add_hex(t, id->forks);
-	text_add(t, ".");
-	text_add_hex(t, id->page << PAGE_SHIFT | PS_VERSION);
 	if (atomic_load_explicit(&self.quiet, memory_order_relaxed))
 		text_add(t, "s");
 }
@@ -188,21 +184,18 @@ char *const *environ_complete(char *const envp[], bool preload, const struct env
 
 bool environ_identity(const char *value, struct environ_identity *out, bool *sandboxed)
 {
-	uint64_t process, pid, start, forks, page;
+	uint64_t process, pid, start, forks;
 	const char *p = value;
 
 	if (!text_take_u64(&p, 16, &process) || *p++ != '.' || !text_take_u64(&p, 16, &pid) || *p++ != '.' ||
-	    !text_take_u64(&p, 16, &start) || *p++ != '.' || !text_take_u64(&p, 16, &forks) || *p++ != '.' ||
-	    !text_take_u64(&p, 16, &page) || pid > INT32_MAX)
+	    !text_take_u64(&p, 16, &start) || *p++ != '.' || !text_take_u64(&p, 16, &forks) ||
+	    pid > INT32_MAX)
 		return false;
 	*sandboxed = *p == 's';
 	if (p[*sandboxed] != '\0')
 		return false;
 	*out = (struct environ_identity){ .process = process,
 					  .forks = forks,
-					  /* Another version's arena is not to be written to unseen. */
-					  .page = page % (1u << PAGE_SHIFT) == PS_VERSION ? page >> PAGE_SHIFT
-											  : 0,
 					  .pid = (uint32_t)pid,
 					  .start = pid != 0 ? start : 0,
 					  .parent = pid != 0 ? 0 : (uint32_t)start };

@@ -10,10 +10,9 @@
  *   PORTSHIM_SESSION  added if it is missing; one that differs from ours was set on purpose: it stays
  *   PORTSHIM_RULES    added if it is missing, in bare mode
  *   PORTSHIM_MASKS    what the program believes of its redirected sockets: shim/mask.h
- *   PORTSHIM_PROCESS  "ID.PID.START.FORKS.PAGE" in hex: which process the new image is, the ordinal of
- *                     its next child, and where in the arena room was set aside for it.  PID 0
- *                     (posix_spawn: not known beforehand): a child of process START.  An "s" at the end:
- *                     sandboxed
+ *   PORTSHIM_PROCESS  "ID.PID.START.FORKS" in hex: which process the new image is, and the ordinal of its
+ *                     next child.  PID 0 (posix_spawn: not known beforehand): a child of process START.
+ *                     An "s" at the end: sandboxed
  *
  * The new array and strings live in the caller's frame: exec is called in vfork children of several
  * threads at once, so static storage would be shared, and malloc is out of the question.
@@ -40,7 +39,6 @@ struct environ_strings {
 struct environ_identity {
 	uint64_t process, start, forks;
 	uint32_t pid, parent;
-	uint64_t page; /* log_promise(); 0: none */
 };
 
 /* Number of entries before the NULL. */

@@ -27,7 +27,6 @@
 /* What the exec of one image needs; in the caller's frame. */
 struct exec_call {
 	bool recorded;
-	uint64_t page; /* set aside for the new image */
 	char *const *envp;
 	struct environ_strings strings;
 };
@@ -73,12 +72,6 @@ static void announce(uint64_t process, const char *path, const struct program *p
 		tell_closing(process);
 }
 
-/* For an image that will report. */
-static uint64_t promise(const struct program *program)
-{
-	return program->seen == PS_SEEN ? log_promise(&self.log) : 0;
-}
-
 /* Pointers for a new environment; 0 where the old one is left as it is, as it cannot be read or is
  * too large for a frame: exec will say what it thinks of it. */
 static size_t room_for(char *const envp[])
@@ -99,7 +92,6 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 	struct environ_identity id;
 
 	x->envp = envp;
-	x->page = 0;
 	x->recorded = false;
 	if (room == 0)
 		return;
@@ -120,11 +112,8 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 	else
 		emit_exec(process_id(), path, PS_SEEN_UNKNOWN);
 	/* Ordinals go on over exec, or two children would have one id. */
-	id = (struct environ_identity){ .process = process_id(),
-					.pid = own_pid(),
-					.page = promise(&program) };
+	id = (struct environ_identity){ .process = process_id(), .pid = own_pid() };
 	id.forks = atomic_load_explicit(&unshared.forks, memory_order_relaxed);
-	x->page = id.page;
 	if (thread.vfork_child == 0)
 		id.start = atomic_load_explicit(&unshared.start, memory_order_relaxed);
 	x->envp = environ_complete(envp, program.preload, &id, out, &x->strings);
@@ -132,10 +121,8 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 
 static int came_back(const struct exec_call *x, int ret)
 {
-	if (!x->recorded)
-		return ret;
-	emit_exec_failed(errno);
-	log_promise_back(&self.log, x->page);
+	if (x->recorded)
+		emit_exec_failed(errno);
 	return ret;
 }
 
@@ -287,13 +274,10 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 	announce(ticket.child, path, &program);
 	/* A program that will not report leaves it to whom it starts: he must not take it for his own. */
 	id = (struct environ_identity){ .process = ticket.child,
-					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0,
-					.page = promise(&program) };
+					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0 };
 	ret = call(&child, file, actions, attr, argv,
 		   environ_complete(envp, program.preload, &id, out, &strings));
 	process_after_fork(&ticket, child, ret);
-	if (ret != 0)
-		log_promise_back(&self.log, id.page);
 	if (ret == 0 && pid != NULL)
 		*pid = child;
 	return ret;

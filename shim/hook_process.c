@@ -93,7 +93,6 @@ int hook_daemon(int nochdir, int noclose)
 {
 	int ret;
 
-	process_hear_of_forks();
 	thread.ticket.child = 0;
 	thread.calling = true;
 	ret = REAL(daemon)(nochdir, noclose);
@@ -112,7 +111,6 @@ int hook_forkpty(int *master, char *name, const struct termios *termios, const s
 {
 	int pid;
 
-	process_hear_of_forks();
 	thread.ticket.child = 0;
 	thread.calling = true;
 	pid = REAL(forkpty)(master, name, termios, size);

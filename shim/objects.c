@@ -72,21 +72,6 @@ static bool is_readable(const struct link_map *map)
 	       dynamic_entry(map->l_ld, DT_AUXILIARY) == NULL;
 }
 
-bool objects_behind(struct objects *out)
-{
-	const struct link_map *own = objects_own(), *last = own;
-
-	if (own == NULL || own->l_next == NULL)
-		return false;
-	for (const struct link_map *map = own->l_next; map != NULL; map = map->l_next) {
-		if (!is_readable(map))
-			return false;
-		last = map;
-	}
-	*out = (struct objects){ .first = own->l_next, .last = last };
-	return true;
-}
-
 static uint32_t gnu_hash(const char *s)
 {
 	uint32_t h = 5381;
@@ -136,6 +121,25 @@ static const Elf64_Sym *find_in(const struct link_map *map, const char *name, ui
 			break;
 	}
 	return NULL;
+}
+
+/* To libc and no further: all that is wrapped is there, and what dlopen(3) added before our start is behind.
+ */
+bool objects_behind(struct objects *out)
+{
+	static const char libcs_own[] = "gnu_get_libc_version";
+	const struct link_map *own = objects_own();
+	uint32_t hash = gnu_hash(libcs_own);
+
+	for (const struct link_map *map = own == NULL ? NULL : own->l_next; map != NULL; map = map->l_next) {
+		if (!is_readable(map))
+			return false;
+		if (find_in(map, libcs_own, hash) == NULL)
+			continue;
+		*out = (struct objects){ .first = own->l_next, .last = map };
+		return true;
+	}
+	return false;
 }
 
 void *objects_find(const struct objects *o, const char *symbol)

@@ -120,7 +120,6 @@ static uint64_t identify(const char *value, struct image *image, uint64_t *paren
 	log_clock_by_call(true);
 	if (value == NULL || !environ_identity(value, &left, &sandboxed))
 		return mix(mix(log_stamp(), pid), start);
-	self.log.promised_us = left.page;
 	if (left.pid == pid && (left.start == 0 || left.start == start)) {
 		*flags = PS_F_EXECED;
 		/* Another thread may have forked once more before the exec ended it: a new block. */
@@ -182,7 +181,6 @@ static void attach_session(const char *session, const char *process, char *const
 		return;
 	}
 	self.log.alone = false;
-	self.log.promised_us = 0;
 	begin(&image, parent, flags, process == NULL);
 	mask_read(environ_get(environ, PS_ENV_MASKS));
 }
@@ -253,9 +251,15 @@ static void become(uint64_t id)
 	atomic_store_explicit(&unshared.forks, 0, memory_order_relaxed);
 	atomic_store_explicit(&unshared.stamps, 0, memory_order_relaxed);
 	atomic_store_explicit(&unshared.pid, 0, memory_order_relaxed);
+	/* In this order: from the epoch on a signal's handler may record. */
+	atomic_store_explicit(&unshared.process, id, memory_order_relaxed);
+	atomic_signal_fence(memory_order_release);
 	atomic_store_explicit(&unshared.epoch, 1, memory_order_relaxed);
 	thread.vfork_child = 0;
 	thread.born = id;
+	/* Forked while another thread was about to say so. */
+	if (atomic_load_explicit(&self.state, memory_order_relaxed) == ATTACHING)
+		atomic_store_explicit(&self.state, ATTACHED, memory_order_relaxed);
 	log_forked(&self.log, id);
 }
 
@@ -287,9 +291,13 @@ void process_in_child(uint32_t flags)
 
 	if (ticket.child == 0)
 		return;
-	thread.ticket.child = 0;
 	contended = disturbed(&ticket, &exact) || thread.vfork_child != 0;
 	become(ticket.child);
+	/* The handler of a signal that came before the epoch has done all this. */
+	atomic_signal_fence(memory_order_acquire);
+	if (thread.ticket.child == 0)
+		return;
+	thread.ticket.child = 0;
 	emit_born(ticket.parent, ticket.ordinal, flags);
 	if (contended)
 		track_stock(PS_STOCK_CONTENDED, exact);
@@ -462,12 +470,8 @@ extern __typeof__(pthread_atfork) pthread_atfork __attribute__((weak));
 extern void *__dso_handle __attribute__((visibility("hidden")));
 void *__dso_handle = &__dso_handle; /* the library is linked without start files, which write at exit */
 
-void process_hear_of_forks(void)
+static void hear_of_forks(void)
 {
-	HOT static _Atomic bool heard;
-
-	if (atomic_exchange(&heard, true))
-		return;
 	if (__register_atfork != NULL)
 		__register_atfork(atfork_prepare, NULL, atfork_child, __dso_handle);
 	else if (pthread_atfork != NULL)
@@ -514,6 +518,7 @@ __attribute__((constructor)) static void process_start(int argc, char *argv[], c
 	find_ourselves();
 	see_remember_stack(environ);
 	our_rules_remember(environ_get(environ, PS_ENV_RULES));
+	hear_of_forks();
 	if (on_exit != NULL)
 		on_exit(say_exit, NULL);
 	session = environ_get(environ, PS_ENV_SESSION);

@@ -97,10 +97,6 @@ void process_in_child(uint32_t flags);
 /* In the child of a process that records nothing. */
 void process_detached_child(void);
 
-/* Before a call that forks inside libc.  Not at the start: to register handlers is two pages of libc that
- * few programs need. */
-void process_hear_of_forks(void);
-
 /* Around a change of the effective uid: makes and enters the arena of the new one while that is
  * still allowed, and goes back if the call failed.  Around any other confinement: reserves. */
 void process_before_uid(uid_t euid);

@@ -77,9 +77,8 @@ static bool is_ours(const struct ps_arena *header)
 	       header->endian == PS_ENDIAN;
 }
 
-/* The header stays mapped, for the cursor and the drop counters.  checked: it is known to be ours, and is
- * not touched. */
-static int map_header(struct log_place *place, int fd, uint64_t size, bool checked, struct ps_arena **out)
+/* The header stays mapped, for the cursor and the drop counters. */
+static int map_header(struct log_place *place, int fd, uint64_t size, struct ps_arena **out)
 {
 	struct ps_arena *header = atomic_load_explicit(&place->header, ACQUIRE);
 	struct ps_arena *none = NULL;
@@ -95,7 +94,7 @@ static int map_header(struct log_place *place, int fd, uint64_t size, bool check
 	if (is_error(p))
 		return (int)p;
 	header = (struct ps_arena *)p;
-	if (!checked && !is_ours(header)) {
+	if (!is_ours(header)) {
 		sys2(SYS_munmap, p, PS_PAGE);
 		return -EPROTO;
 	}
@@ -169,7 +168,7 @@ static int claim_at_cursor(const struct claimant *who, struct log_place *place, 
 {
 	struct ps_arena *header;
 	uint64_t at;
-	int ret = map_header(place, fd, size, false, &header);
+	int ret = map_header(place, fd, size, &header);
 	long p;
 
 	if (ret < 0)
@@ -189,31 +188,6 @@ static int claim_at_cursor(const struct claimant *who, struct log_place *place, 
 	} else {
 		ret = claim_pages(who, place, p, pages, ring, out);
 	}
-	if (ret < 0)
-		sys2(SYS_munmap, p, pages * PS_PAGE);
-	return ret;
-}
-
-/* Without a look at the header, a page's touch: that its version is ours the promise says. */
-static int claim_promised(const struct claimant *who, struct log_place *place, int fd, uint64_t size,
-			  unsigned pages, chunk_ref *out)
-{
-	uint64_t at = who->promised;
-	struct ps_arena *header;
-	int ret;
-	long p;
-
-	if (at == 0 || at >= size / PS_PAGE || pages > size / PS_PAGE - at)
-		return -EAGAIN;
-	ret = map_header(place, fd, size, true, &header);
-	if (ret < 0)
-		return ret;
-	p = map(fd, at, pages);
-	if (is_error(p))
-		return (int)p;
-	ret = populate(p, pages);
-	if (ret == 0)
-		ret = claim_pages(who, place, p, pages, false, out);
 	if (ret < 0)
 		sys2(SYS_munmap, p, pages * PS_PAGE);
 	return ret;
@@ -244,9 +218,7 @@ static int claim_from(const struct claimant *who, struct log_place *place, int f
 		place->dev = st.st_dev;
 		place->ino = st.st_ino;
 	}
-	ret = ring ? -EAGAIN : claim_promised(who, place, fd, (uint64_t)st.st_size, pages, out);
-	if (ret == -EAGAIN)
-		ret = claim_tries(who, place, fd, (uint64_t)st.st_size, pages, ring, out);
+	ret = claim_tries(who, place, fd, (uint64_t)st.st_size, pages, ring, out);
 	if (ret == 0)
 		atomic_store_explicit(&place->size, (uint64_t)st.st_size, RELEASE);
 	return ret;
@@ -282,18 +254,6 @@ int place_claim(struct log_place *place, const struct claimant *who, unsigned pa
 	if (ret < 0 && header != NULL)
 		atomic_fetch_add_explicit(SHARED(header->refused), 1, RELAXED);
 	return ret;
-}
-
-uint64_t place_promise(struct log_place *place, unsigned pages)
-{
-	struct ps_arena *header = atomic_load_explicit(&place->header, ACQUIRE);
-	uint64_t end = atomic_load_explicit(&place->size, ACQUIRE) / PS_PAGE, at;
-
-	if (header == NULL || atomic_load_explicit(SHARED(header->cursor), RELAXED) >= end)
-		return 0;
-	pages = whole_pages(pages);
-	at = atomic_fetch_add_explicit(SHARED(header->cursor), pages, RELAXED);
-	return at < end && pages <= end - at ? at : 0;
 }
 
 int place_set(struct log_place *place, const char *path, uint32_t uid)

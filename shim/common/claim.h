@@ -28,10 +28,9 @@ struct log_place {
 /* Who claims. */
 struct claimant {
 	uint64_t process;
-	uint64_t start;	   /* 0: not known */
-	uint32_t pid;	   /* 0: to be asked for */
-	uint64_t promised; /* pages that place_promise() set aside in another process; 0 */
-	bool alone;	   /* nobody else can close what is opened meanwhile */
+	uint64_t start; /* 0: not known */
+	uint32_t pid;	/* 0: to be asked for */
+	bool alone;	/* nobody else can close what is opened meanwhile */
 };
 
 /* Makes the place that of the arena at path, which must be a private file of uid.  0 or -ENAMETOOLONG. */
@@ -41,9 +40,6 @@ int place_set(struct log_place *place, const char *path, uint32_t uid);
  * a file), -EPROTO (another version), -ENOSPC … */
 int place_claim(struct log_place *place, const struct claimant *who, unsigned pages, bool ring,
 		chunk_ref *out);
-
-/* Sets pages aside; their number, or 0. */
-uint64_t place_promise(struct log_place *place, unsigned pages);
 
 /* In a forked child: closes what claims in flight of the parent's other threads left open here. */
 void place_close_fds(const struct log_place *place);

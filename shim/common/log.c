@@ -56,7 +56,6 @@ static int claim(struct log *log, struct log_place *place, unsigned pages, bool 
 	struct claimant who = { .process = atomic_load_explicit(&unshared.process, RELAXED),
 				.start = atomic_load_explicit(&unshared.start, RELAXED),
 				.pid = atomic_load_explicit(&unshared.pid, RELAXED),
-				.promised = log->promised_us,
 				.alone = log->alone };
 	int ret;
 
@@ -143,20 +142,6 @@ static void cover_chunk(chunk_ref *ref)
 {
 	cover(chunk_of(*ref), chunk_pages(*ref));
 	*ref = 0;
-}
-
-uint64_t log_promise(struct log *log)
-{
-	struct log_place *place = present(log);
-	uint64_t page = atomic_exchange_explicit(&log->promise, 0, RELAXED);
-
-	return page != 0 || atomic_load_explicit(&log->frozen, RELAXED) ? page
-									: place_promise(place, CHUNK_FIRST);
-}
-
-void log_promise_back(struct log *log, uint64_t page)
-{
-	atomic_store_explicit(&log->promise, page, RELAXED);
 }
 
 void log_leave(struct log *log)

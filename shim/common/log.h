@@ -42,9 +42,7 @@ struct log {
 	_Atomic uint32_t failures; /* claims failed in a row */
 	_Atomic bool frozen;	   /* no system call any more: a sandbox could punish it */
 
-	uint64_t promised_us;	  /* by log_promise() of whoever executed us; before log_open() */
-	bool alone;		  /* no other thread can be there: before log_open(), and for it alone */
-	_Atomic uint64_t promise; /* came back from an exec that failed */
+	bool alone; /* no other thread can be there: before log_open(), and for it alone */
 
 	struct log_place places[2]; /* the present one, and the next while log_move() is at work */
 };
@@ -84,15 +82,10 @@ enum log_result log_append(struct log *log, struct ps_event *ev, const void *tai
  * first chunk, which is kept. */
 bool log_in_ring(const struct log *log, const struct ps_event *place);
 
-/* Whose arena is written to: the effective uid as of when that was last asked for. */
+/* Whose arena is written to: mostly the effective uid. */
 uint32_t log_uid(const struct log *log);
 
 /* Fields 22 and 2 of /proc/self/stat, or 0 and "". */
 uint64_t log_own_start(char command[static 16]);
-
-/* Sets a first chunk aside for an image that is about to be: its pages' number, or 0.  It need not map the
- * arena's header then.  One that was not used is to be given back: a program may fail to exec for ever. */
-uint64_t log_promise(struct log *log);
-void log_promise_back(struct log *log, uint64_t page);
 
 #endif

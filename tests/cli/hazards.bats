@@ -403,6 +403,47 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end numbers
 }
 
+# Remedy: pthread_atfork handlers from the start on.
+@test "a fork by libc's own symbol, that no wrapper sees, and a child that does nothing" {
+	cat >unseen.py <<-'END'
+		import ctypes, os, signal, socket, sys
+		listener = socket.create_server(("127.0.0.1", 0))
+		libc = ctypes.CDLL("libc.so.6")
+		child = libc.fork()
+		while child == 0:
+		    libc.pause()
+		print(child, "ready", sep="\n", flush=True)
+		sys.stdin.read(1)
+		os.kill(child, signal.SIGKILL)
+	END
+	record unseen python3 unseen.py
+	ready unseen
+	child=$(head -n 1 unseen.out)
+	own "$child"
+	that "map([.pid, .how]) | sort == ([[$PID, \"bound\"], [$child, \"forked\"]] | sort)"
+	finish unseen "$PID"
+}
+
+# Remedy: what a process knows of its arena is never taken over by one of another user.
+@test "an exec that failed, another user, and an exec that did not" {
+	[ "$(id -u)" -eq 0 ] || skip "not root"
+	cp /bin/true "$DIR/no_program"
+	chmod 644 "$DIR/no_program"
+	cat >users.py <<-'END'
+		import os, sys
+		for i in range(6):
+		    if os.fork() == 0:
+		        try:
+		            os.execv(sys.argv[1], [sys.argv[1]])
+		        except PermissionError:
+		            os.setuid(65534)
+		            os.execv("/bin/true", ["true"])
+		    os.wait()
+	END
+	"$PORTSHIM" run -o "$SESSION" -- python3 users.py "$DIR/no_program"
+	"$PORTSHIM" events -s "$SESSION" --json | jq -se 'map(select(.event == "start" and .image[0] == "/usr/bin/true")) | length == 6'
+}
+
 # Remedies: no lock is held over a blocking accept, which stays a cancellation point; the count of calls
 # in flight that a cancelled one leaves behind only costs.
 @test "a thread is cancelled in accept, with a fork beside it" {

@@ -93,44 +93,6 @@ static void one_record_comes_back(void **state)
 	reader_close(r);
 }
 
-static uint64_t cursor(void)
-{
-	struct ps_arena header;
-	int fd = open(arena, O_RDONLY);
-
-	assert_int_equal(pread(fd, &header, sizeof(header), 0), sizeof(header));
-	close(fd);
-	return header.cursor;
-}
-
-static void room_that_was_set_aside_is_claimed_once(void **state)
-{
-	static struct log promised[3];
-	const struct record *records;
-	struct reader *r;
-	uint64_t page, before;
-
-	assert_int_equal(log_open(&writer, arena, geteuid(), 1), 0);
-	page = log_promise(&writer);
-	assert_int_not_equal(page, 0);
-	log_promise_back(&writer, page);
-	assert_int_equal(log_promise(&writer), page);
-	before = cursor();
-	for (unsigned i = 0; i < 3; i++) {
-		struct ps_event ev = event(PS_LISTEN, 7);
-
-		/* The last promise is none that was ever made. */
-		promised[i] = (struct log){ .promised_us = i < 2 ? page : UINT64_MAX };
-		assert_int_equal(log_open(&promised[i], arena, geteuid(), i + 2), 0);
-		assert_int_equal(log_append(&promised[i], &ev, NULL, 0, false, NULL), LOG_OK);
-		assert_int_equal(cursor(), before + i);
-	}
-	assert_int_equal(read_all(&r, &records), 3);
-	for (unsigned i = 0; i < 3; i++)
-		assert_int_equal(records[i].ev.process, i + 2);
-	reader_close(r);
-}
-
 static void tails_of_every_length(void **state)
 {
 	char tail[PS_TAIL_MAX];
@@ -615,7 +577,6 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(one_record_comes_back),
-		TEST(room_that_was_set_aside_is_claimed_once),
 		TEST(tails_of_every_length),
 		TEST(a_tail_too_long_is_cut_and_says_so),
 		TEST(concurrent_writers_lose_nothing),
