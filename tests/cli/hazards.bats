@@ -427,6 +427,9 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 # Remedy: what a process knows of its arena is never taken over by one of another user.
 @test "an exec that failed, another user, and an exec that did not" {
 	[ "$(id -u)" -eq 0 ] || skip "not root"
+	# Where the other user can read it.
+	mkdir "$DIR/bin"
+	cp "$PORTSHIM" "$LIBRARY" "$DIR/bin"
 	cp /bin/true "$DIR/no_program"
 	chmod 644 "$DIR/no_program"
 	cat >users.py <<-'END'
@@ -440,7 +443,7 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 		            os.execv("/bin/true", ["true"])
 		    os.wait()
 	END
-	"$PORTSHIM" run -o "$SESSION" -- python3 users.py "$DIR/no_program"
+	"$DIR/bin/portshim" run -o "$SESSION" -- python3 users.py "$DIR/no_program"
 	"$PORTSHIM" events -s "$SESSION" --json | jq -se 'map(select(.event == "start" and .image[0] == "/usr/bin/true")) | length == 6'
 }
 
