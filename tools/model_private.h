@@ -228,7 +228,7 @@ enum road {
 	ROAD_SCANNED, /* found in /proc */
 };
 
-/* model_table.c: descriptors and holders. */
+/* model_fds.c: the table of a process. */
 
 struct fd_entry *table_find(const struct fd_table *t, int32_t fd); /* NULL: no news of it */
 /* Makes one; NULL: no memory. */
@@ -236,6 +236,8 @@ struct fd_entry *table_slot(struct model *m, struct fd_table *t, int32_t fd);
 /* Entries with a socket, ascending by fd; *out is the caller's to free, NULL if there are none. */
 int table_sockets(const struct fd_table *t, struct fd_entry **out, size_t *n);
 int table_room(struct model *m, struct fd_table *t, size_t entries); /* before so many are put in */
+
+/* model_holder.c: holders. */
 
 /* fd is now `s` (NULL: no socket), unless newer news of it is there. */
 int fd_put(struct model *m, struct process *p, int32_t fd, uint64_t stamp, struct socket *s, enum road road,

@@ -69,6 +69,14 @@ static inline void set_rows(struct value *out, const struct column *columns, con
 /* How values of items are got: item is of the view's own type. */
 #define GET(what) static void get_##what(const struct view *v, const void *item, struct value *out)
 
+static inline bool is_server_side(const struct socket *s)
+{
+	return s->state == STATE_LISTEN || s->state == STATE_BOUND;
+}
+
+/* view.c: of the holders below a process. */
+extern const struct column holder_columns_of_process[];
+
 static inline int add_row(struct view *v, const void *item, size_t parent)
 {
 	struct view_row *rows = huge_room(v->rows, &v->room, v->n, v->n + 1, sizeof(*rows));
