@@ -18,12 +18,8 @@ static pid_t fork_by(pid_t (*call)(void))
 	bool forking = thread.forking;
 	pid_t pid;
 
-	if (!process_enter()) {
-		pid = call();
-		if (pid == 0)
-			process_detached_child();
-		return pid;
-	}
+	if (!process_enter())
+		return call();
 	ticket = process_before_fork(0);
 	thread.ticket = ticket;
 	thread.forking = true;

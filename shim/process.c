@@ -358,21 +358,16 @@ static void atfork_prepare(void)
 		thread.ticket = process_before_fork(PS_F_ATFORK);
 }
 
-void process_detached_child(void)
+static void atfork_child(void)
 {
 	enum attachment attaching = ATTACHING;
 
+	if (thread.forking)
+		return;
+	process_in_child(PS_F_ATFORK);
 	/* Whichever thread was attaching is not here to finish. */
 	if (!thread.attaching)
 		atomic_compare_exchange_strong(&self.state, &attaching, DETACHED);
-}
-
-static void atfork_child(void)
-{
-	if (thread.forking)
-		return;
-	process_detached_child();
-	process_in_child(PS_F_ATFORK);
 }
 
 void process_before_uid(uid_t euid)

@@ -94,9 +94,6 @@ void process_after_fork(const struct fork_ticket *ticket, pid_t pid, int error);
 /* In the child: it becomes the one of thread.ticket.  The second of two calls does nothing. */
 void process_in_child(uint32_t flags);
 
-/* In the child of a process that records nothing. */
-void process_detached_child(void);
-
 /* Around a change of the effective uid: makes and enters the arena of the new one while that is
  * still allowed, and goes back if the call failed.  Around any other confinement: reserves. */
 void process_before_uid(uid_t euid);
