@@ -312,6 +312,7 @@ struct shell_environ {
 };
 
 struct shell_call {
+	struct counted before;
 	bool recorded;
 	char **ours, **saved;
 	struct fork_ticket ticket;
@@ -332,7 +333,7 @@ static void before_shell(struct shell_call *x)
 	struct environ_identity id;
 	struct program program;
 
-	*x = (struct shell_call){ .ours = NULL };
+	*x = (struct shell_call){ .before = track_counted() };
 	if (room == 0 || room > SHELL_ENVIRON_MAX || thread.vfork_child != 0 || !track_single_threaded() ||
 	    atomic_load(&self.quiet))
 		return;
@@ -360,7 +361,7 @@ static void after_shell(const struct shell_call *x, bool failed)
 	if (x->recorded && failed)
 		process_after_fork(&x->ticket, 0, errno);
 	if (process_enter())
-		track_libc_closed();
+		track_libc_closed(&x->before, 0);
 }
 
 /*

@@ -151,16 +151,15 @@ int hook_ioctl(int fd, unsigned long request, ...)
 
 int hook_close_range(unsigned first, unsigned last, int flags)
 {
-	bool known;
+	struct counted before;
 	int ret;
 
 	if (!process_enter() || first > last || (flags & CLOSE_RANGE_CLOEXEC))
 		return REAL(close_range)(first, last, flags);
 	track_begin(&self.closers);
-	known = track_closing_range(first, last);
+	before = track_closing_range(first, last);
 	ret = REAL(close_range)(first, last, flags);
-	if (known)
-		track_closed_range(first, last, ret < 0);
+	track_closed_range(first, last, ret < 0, &before);
 	track_end(&self.closers);
 	path_closed_many();
 	return ret;
@@ -169,17 +168,16 @@ int hook_close_range(unsigned first, unsigned last, int flags)
 void hook_closefrom(int first)
 {
 	unsigned from = first < 0 ? 0 : (unsigned)first;
-	bool known;
+	struct counted before;
 
 	if (!process_enter()) {
 		REAL(closefrom)(first);
 		return;
 	}
 	track_begin(&self.closers);
-	known = track_closing_range(from, UINT_MAX);
+	before = track_closing_range(from, UINT_MAX);
 	REAL(closefrom)(first);
-	if (known)
-		track_closed_range(from, UINT_MAX, false);
+	track_closed_range(from, UINT_MAX, false, &before);
 	track_end(&self.closers);
 	path_closed_many();
 }
@@ -230,6 +228,7 @@ typedef FILE *freopen_fn(const char *, const char *, FILE *);
 
 static FILE *freopen_any(freopen_fn *call, const char *path, const char *mode, FILE *file)
 {
+	struct counted before;
 	FILE *ret;
 	int fd;
 
@@ -237,10 +236,11 @@ static FILE *freopen_any(freopen_fn *call, const char *path, const char *mode, F
 		return call(path, mode, file);
 	fd = number_of(file);
 	track_begin(&self.closers);
+	before = track_counted();
 	ret = call(path, mode, file);
+	track_libc_closed(&before, 1);
 	if (fd >= 0 && (FD_STATE(word_of(fd)) != FD_NONE || thread.vfork_child != 0))
 		track_look(fd, 0);
-	track_libc_closed();
 	track_end(&self.closers);
 	return ret;
 }

@@ -232,9 +232,7 @@ struct fork_ticket process_before_fork(uint32_t flags)
 	ticket.parent = process_id();
 	ticket.child = mix(ticket.parent, ticket.ordinal);
 	real_for_children();
-	/* In this order: what ends between the two is seen by the child as a change. */
-	ticket.closers = track_read(&self.closers);
-	ticket.changes = track_read(&self.changes);
+	ticket.before = track_counted();
 	emit_fork(ticket.child, ticket.ordinal, flags);
 	return ticket;
 }
@@ -280,8 +278,8 @@ static bool disturbed(const struct fork_ticket *ticket, bool *exact)
 
 	/* Nothing was being closed or replaced: what the table has is so. */
 	*exact = IN_FLIGHT(closers) == 0;
-	return IN_FLIGHT(closers) != 0 || IN_FLIGHT(changes) != 0 || closers != ticket->closers ||
-	       changes != ticket->changes;
+	return IN_FLIGHT(closers) != 0 || IN_FLIGHT(changes) != 0 || closers != ticket->before.closers ||
+	       changes != ticket->before.changes;
 }
 
 void process_in_child(uint32_t flags)
@@ -293,12 +291,13 @@ void process_in_child(uint32_t flags)
 		return;
 	contended = disturbed(&ticket, &exact) || thread.vfork_child != 0;
 	become(ticket.child);
-	/* The handler of a signal that came before the epoch has done all this. */
+	/* The handler of a signal that came before the epoch has done all this, and may have found nothing
+	 * in flight any more. */
 	atomic_signal_fence(memory_order_acquire);
-	if (thread.ticket.child == 0)
-		return;
-	thread.ticket.child = 0;
-	emit_born(ticket.parent, ticket.ordinal, flags);
+	if (thread.ticket.child != 0) {
+		thread.ticket.child = 0;
+		emit_born(ticket.parent, ticket.ordinal, flags);
+	}
 	if (contended)
 		track_stock(PS_STOCK_CONTENDED, exact);
 }

@@ -41,6 +41,11 @@ struct self {
 };
 extern struct self self;
 
+/* The two counters at a moment. */
+struct counted {
+	uint64_t closers, changes;
+};
+
 #define VFORK_UNRECORDED 1u
 
 /* What a thread is in the middle of. */
@@ -53,8 +58,8 @@ struct thread {
 	struct fork_ticket {
 		uint64_t child, ordinal; /* child 0: none */
 		uint64_t parent;
-		uint64_t closers, changes; /* as of just before FORK was stamped */
-	} ticket;			   /* of the fork under way */
+		struct counted before; /* as of just before FORK was stamped */
+	} ticket;		       /* of the fork under way */
 };
 extern _Thread_local struct thread thread;
 

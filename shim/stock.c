@@ -175,6 +175,7 @@ void track_stock(uint32_t why, bool exact)
 	if (thread.vfork_child != 0 || atomic_load(&self.quiet) ||
 	    atomic_exchange(&unshared.taking_stock, true))
 		return;
+	track_begin(&self.changes);
 	emit_stock(stamp, why, take_stock(exact));
 	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
 		struct fd_entry *e = fdtab_find((int)fd);
@@ -189,5 +190,6 @@ void track_stock(uint32_t why, bool exact)
 		emit_set(stamp, (int)fd, &id, PS_F_STOCK);
 		track_tell_names((int)fd, id.cookie);
 	}
+	track_end(&self.changes);
 	atomic_store(&unshared.taking_stock, false);
 }

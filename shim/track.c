@@ -70,7 +70,21 @@ static void inherit_masks(uint64_t word, uint64_t listener, uint64_t cookie)
 		mask_inherit(listener, cookie);
 }
 
-uint64_t track_look(int fd, uint32_t flags)
+struct counted track_counted(void)
+{
+	/* In this order: what ends between the two is seen by a forked child as a change. */
+	uint64_t closers = track_read(&self.closers);
+
+	return (struct counted){ closers, track_read(&self.changes) };
+}
+
+bool track_calm(const struct counted *since, unsigned own_closers)
+{
+	return IN_FLIGHT(since->closers) == own_closers && IN_FLIGHT(since->changes) == 0 &&
+	       track_read(&self.closers) == since->closers && track_read(&self.changes) == since->changes;
+}
+
+static uint64_t look(int fd, uint32_t flags)
 {
 	struct identity id = { 0 };
 	uint64_t stamp = log_stamp(), before = 0, marked = 0, known = 0, listener = 0, accepted;
@@ -103,6 +117,16 @@ uint64_t track_look(int fd, uint32_t flags)
 	    (seen == SEEN_NO_SOCKET || FD_STATE(before) != FD_MAYBE))
 		emit_set(stamp, fd, NULL, seen == SEEN_NOTHING ? flags | PS_F_UNKNOWN : flags);
 	return 0;
+}
+
+uint64_t track_look(int fd, uint32_t flags)
+{
+	uint64_t cookie;
+
+	track_begin(&self.changes);
+	cookie = look(fd, flags);
+	track_end(&self.changes);
+	return cookie;
 }
 
 uint64_t track_known(int fd)
@@ -355,38 +379,41 @@ void track_closed(int fd, uint64_t word, bool failed)
 		track_look(fd, 0);
 }
 
-/* False: single-threaded, and nothing there. */
-bool track_closing_range(unsigned first, unsigned last)
+struct counted track_closing_range(unsigned first, unsigned last)
 {
+	struct counted before = track_counted();
 	unsigned end = fdtab_end();
 
 	if (thread.vfork_child != 0) {
 		emit_close_range(log_stamp(), first, last);
-		return false;
+		return before;
 	}
 	for (unsigned fd = first; fd < end && fd <= last; fd++) {
 		if (FD_STATE(fd_word(fdtab_find((int)fd))) != FD_NONE) {
 			emit_close_range(log_stamp(), first, last);
-			return true;
+			break;
 		}
 	}
-	/* What another thread puts there before the call itself is closed unrecorded: look afterwards. */
-	return !track_single_threaded();
+	return before;
 }
 
-void track_closed_range(unsigned first, unsigned last, bool failed)
+/* What came to be there since the table was read may be in no record, or in one that is newer than ours. */
+void track_closed_range(unsigned first, unsigned last, bool failed, const struct counted *before)
 {
-	unsigned end = fdtab_end();
-	bool look = failed || !track_single_threaded();
+	bool calm = !failed;
 
-	for (unsigned fd = first; fd < end && fd <= last; fd++) {
+	if (thread.vfork_child != 0)
+		return;
+	for (unsigned fd = first; fd < fdtab_end() && fd <= last; fd++) {
 		struct fd_entry *e = fdtab_find((int)fd);
 		uint64_t word = fd_word(e);
 
 		if (FD_STATE(word) == FD_NONE)
 			continue;
-		if (look || !atomic_compare_exchange_strong(&e->word, &(uint64_t){ word },
-							    fd_word_next(word, FD_NONE)))
+		/* Asked after the word is read: who has written it since has been counted first. */
+		calm = calm && track_calm(before, 1);
+		if (!calm || !atomic_compare_exchange_strong(&e->word, &(uint64_t){ word },
+							     fd_word_next(word, FD_NONE)))
 			track_look((int)fd, 0);
 	}
 }
@@ -399,10 +426,14 @@ void track_standard_replaced(void)
 	}
 }
 
-void track_libc_closed(void)
+void track_libc_closed(const struct counted *before, unsigned own_closers)
 {
-	if (thread.vfork_child == 0 && !track_single_threaded())
-		track_closed_range(0, UINT_MAX, true);
+	if (thread.vfork_child != 0 || track_calm(before, own_closers))
+		return;
+	for (unsigned fd = 0; fd < fdtab_end(); fd++) {
+		if (FD_STATE(fd_word(fdtab_find((int)fd))) != FD_NONE)
+			track_look((int)fd, 0);
+	}
 }
 
 void track_escape_all(void)

@@ -12,8 +12,9 @@
  * - A release (close) is recorded before the call: once it has happened the number may be another's.
  *   If the word changed meanwhile, or the call failed, look.
  * - dup and accept need not look if, seen after their stamp, no closer was in flight or has ended.
- * - self.closers and self.changes count every call that can change a descriptor.  A forked child in
- *   whose copy something was in flight, or has ended since FORK was stamped, takes stock.
+ * - self.closers and self.changes count every call that can change a descriptor, every look and every
+ *   stock.  A forked child in whose copy something was in flight, or has ended since FORK was stamped,
+ *   takes stock; a call that closes many looks at them where that was so since it was recorded.
  *
  * Thread-safe, async-signal-safe, errno untouched.  Called while attached.
  */
@@ -69,6 +70,12 @@ static inline uint64_t track_read(_Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_acquire);
 }
 
+struct counted track_counted(void);
+
+/* Whether nobody was at any descriptor then, nor has been since: no other thread, no signal handler, no code
+ * that this handler has interrupted.  own_closers: as of track_dupped(). */
+bool track_calm(const struct counted *since, unsigned own_closers);
+
 /* Whether the records of what fd is may go to the ring: a plain connection of this very process. */
 bool track_in_ring(const struct fd_entry *e);
 
@@ -108,9 +115,10 @@ void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t cl
 uint64_t track_closing(int fd);
 void track_closed(int fd, uint64_t word, bool failed);
 
-/* Around close_range and the like: true if there was something to record. */
-bool track_closing_range(unsigned first, unsigned last);
-void track_closed_range(unsigned first, unsigned last, bool failed);
+/* Around close_range and the like, which are closers.  What track_closing_range() returned goes to
+ * track_closed_range(). */
+struct counted track_closing_range(unsigned first, unsigned last);
+void track_closed_range(unsigned first, unsigned last, bool failed, const struct counted *before);
 
 /* Looks at every descriptor that the table takes for no socket, up to the first that is one, and records
  * it: for calls that make one inside libc.  Returns it, or -1. */
@@ -122,9 +130,9 @@ void track_standard_replaced(void);
 /* Replaces the table by what the kernel has.  why: enum ps_stock_why. */
 void track_stock(uint32_t why, bool exact);
 
-/* After a call in which libc had numbers of its own and closed them: another thread may have closed
- * one first and given it to a socket, which libc has then closed. */
-void track_libc_closed(void);
+/* After a call in which libc had numbers of its own and closed them: another thread, or a handler, may have
+ * closed one first and given it to a socket, which libc has then closed.  before: of before the call. */
+void track_libc_closed(const struct counted *before, unsigned own_closers);
 
 /* Accepted connections are about to be copied to other numbers of another process, unseen. */
 void track_escape_all(void);

@@ -465,6 +465,18 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end signals
 }
 
+# Remedy: whatever was counted between what a wrapper says and what the kernel does makes it look.
+@test "a signal handler that makes a socket where a call is about to close" {
+	start_ready bare env LD_PRELOAD="$HELPERS/interrupting.so" "$HAZARD" in-the-way
+	finish bare "$PID"
+	record recorded env LD_PRELOAD="$HELPERS/interrupting.so" "$HAZARD" in-the-way
+	recorded=$PID
+	ready recorded
+	diff <(plain bare.out) <(plain recorded.out)
+	same_as_kernel "$recorded" "$(child_pid recorded)"
+	finish recorded "$recorded"
+}
+
 # Remedy: each process folds its own records by their stamps; others' matter only for who gave what.
 @test "a time namespace whose clock is ahead or behind: who holds what is right" {
 	need_root

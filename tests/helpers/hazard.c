@@ -499,6 +499,66 @@ static void on_tick(int sig)
 	errno = saved;
 }
 
+/* In tests/helpers/lib/interrupting.c. */
+extern int interrupt_with __attribute__((weak));
+
+static int in_the_way_of; /* the number that the next call closes, which nobody has yet */
+
+static void copy_in_the_way(int sig)
+{
+	int saved = errno;
+
+	interrupt_with = 0;
+	fcntl(handled, F_DUPFD, in_the_way_of);
+	errno = saved;
+}
+
+static int interrupt_next(int fd)
+{
+	in_the_way_of = fd;
+	interrupt_with = SIGUSR2;
+	return fd;
+}
+
+static bool is_closed(int fd)
+{
+	return interrupt_with == 0 && fcntl(fd, F_GETFD) == -1;
+}
+
+/* What a handler opens between our word and the kernel's deed is closed with the rest. */
+static int in_the_way(int argc, char **argv)
+{
+	struct sigaction sa = { .sa_handler = copy_in_the_way };
+	int file = open("/dev/null", O_RDONLY), fd;
+	FILE *of;
+	pid_t pid;
+
+	CHECK(&interrupt_with != NULL && sigaction(SIGUSR2, &sa, NULL) == 0);
+	handled = listener();
+	fd = interrupt_next(500);
+	closefrom(fd);
+	CHECK(is_closed(fd));
+	fd = interrupt_next(300);
+	CHECK(close_range((unsigned)fd, (unsigned)fd + 9, 0) == 0 && is_closed(fd));
+	/* The same where there is something to record. */
+	CHECK(dup2(handled, 311) == 311);
+	fd = interrupt_next(310);
+	CHECK(close_range((unsigned)fd, (unsigned)fd + 9, 0) == 0 && is_closed(fd));
+	fd = interrupt_next(320);
+	CHECK(close(fd) == 0 && is_closed(fd));
+	fd = interrupt_next(330);
+	CHECK(dup2(file, fd) == fd && interrupt_with == 0);
+	of = fdopen(dup(file), "r");
+	CHECK(of != NULL && close(fileno(of)) == 0);
+	interrupt_next(fileno(of));
+	CHECK(freopen("/dev/null", "r", of) == of && interrupt_with == 0);
+	pid = fork();
+	if (pid == 0)
+		stay();
+	printf("child %d\n", (int)pid);
+	return rest();
+}
+
 /* A handler comes at any instruction of a wrapper, and calls the same wrappers. */
 static int signals(int argc, char **argv)
 {
@@ -817,6 +877,7 @@ static const struct {
 	{ "refused", refused, 2 },
 	{ "sandbox", sandbox, 0 },
 	{ "signals", signals, 0 },
+	{ "in-the-way", in_the_way, 0 },
 	{ "cancel", cancel, 0 },
 	{ "forks", forks, 0 },
 	{ "numbers", numbers, 0 },
