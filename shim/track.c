@@ -366,6 +366,19 @@ uint64_t track_closing(int fd)
 	return word;
 }
 
+/* Who has told the table what is there has told the log, and nobody has closed it since. */
+static bool is_as_told(int fd, const struct fd_entry *e)
+{
+	uint64_t told = cookie_at(e, fd_word(e)), cookie;
+
+	return told != 0 && see_cookie(fd, &cookie) == SEEN_SOCKET && cookie == told;
+}
+
+/*
+ * The number may be another thread's by now, and whoever asks the kernel about it holds its file for as long
+ * as that takes: the other thread's close would be the end of it a moment later.  So one question, if one
+ * will do.
+ */
 void track_closed(int fd, uint64_t word, bool failed)
 {
 	struct fd_entry *e = entry_of(fd);
@@ -373,9 +386,11 @@ void track_closed(int fd, uint64_t word, bool failed)
 	if (e == NULL)
 		return;
 	if (FD_STATE(word) == FD_NONE
-		    ? fd_word(e) != word
-		    : failed || !atomic_compare_exchange_strong(&e->word, &(uint64_t){ word },
+		    ? fd_word(e) == word
+		    : !failed && atomic_compare_exchange_strong(&e->word, &(uint64_t){ word },
 								fd_word_next(word, FD_NONE)))
+		return;
+	if (failed || !is_as_told(fd, e))
 		track_look(fd, 0);
 }
 
