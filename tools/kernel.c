@@ -15,25 +15,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "util.h"
+
 #define PROC_PATH_MAX 64
 #define STAT_MAX 2048 /* one line: 52 numbers and 64 bytes of comm at most */
-
-static void closep(const int *fd)
-{
-	if (*fd >= 0)
-		(void)close(*fd);
-}
-
-static void closedirp(DIR **dir)
-{
-	if (*dir != NULL)
-		(void)closedir(*dir);
-}
-
-static void freep(char **p)
-{
-	free(*p);
-}
 
 /* A directory of /proc/PID that has gone says ENOENT, a file of it opened before says ESRCH. */
 static int gone(int err)
@@ -108,6 +93,54 @@ int kernel_process(pid_t pid, struct kernel_process *out)
 	return err;
 }
 
+/* Its number in the innermost of the namespaces it is in, 0 if that is ours or it is gone. */
+static pid_t own_pid(pid_t pid)
+{
+	static const char head[] = "NSpid:";
+	char path[PROC_PATH_MAX];
+	CLEANUP_FREE char *line = NULL;
+	CLEANUP_FILE FILE *f = NULL;
+	size_t size = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f != NULL && getline(&line, &size, f) > 0) {
+		const char *last = strrchr(line, '\t');
+
+		if (strncmp(line, head, sizeof(head) - 1) == 0)
+			return last == NULL || last == strchr(line, '\t') ? 0 : atoi(last + 1);
+	}
+	return 0;
+}
+
+int kernel_inner_pids(struct kernel_inner **list, size_t *n)
+{
+	CLEANUP_FREE struct kernel_inner *found = NULL;
+	CLEANUP_DIR DIR *dir = opendir("/proc");
+	const struct dirent *d;
+	size_t count = 0, room = 0;
+
+	if (dir == NULL)
+		return -errno;
+	while ((d = readdir(dir)) != NULL) {
+		struct kernel_inner one = { .pid = atoi(d->d_name) };
+		struct kernel_inner *wider;
+
+		one.own = one.pid > 0 ? own_pid(one.pid) : 0;
+		if (one.own <= 0)
+			continue;
+		wider = array_room(found, &room, count + 1, sizeof(*found));
+		if (wider == NULL)
+			return -ENOMEM;
+		found = wider;
+		found[count++] = one;
+	}
+	*list = found;
+	*n = count;
+	found = NULL;
+	return 0;
+}
+
 int kernel_uid(pid_t pid, uid_t *out)
 {
 	char path[PROC_PATH_MAX];
@@ -132,7 +165,7 @@ static bool socket_inode(const char *link, uint64_t *inode)
 
 int kernel_fds(pid_t pid, kernel_fd_fn *fn, void *arg)
 {
-	__attribute__((cleanup(closedirp))) DIR *dir = NULL;
+	CLEANUP_DIR DIR *dir = NULL;
 	char path[PROC_PATH_MAX];
 	struct dirent *d;
 	int err = 0;
@@ -161,7 +194,7 @@ int kernel_fds(pid_t pid, kernel_fd_fn *fn, void *arg)
 
 int kernel_fd_socket(pid_t pid, int32_t fd, uint64_t *cookie, uint64_t *inode)
 {
-	__attribute__((cleanup(closep))) int pidfd = -1, copy = -1;
+	CLEANUP_CLOSE int pidfd = -1, copy = -1;
 	uint64_t asked;
 	socklen_t len = sizeof(asked);
 	struct stat st;
@@ -202,8 +235,8 @@ int kernel_pidns(pid_t pid, uint64_t *pidns)
 /* A file of /proc whole: its size is not known beforehand. */
 static int read_whole(const char *path, char **out)
 {
-	__attribute__((cleanup(closep))) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	__attribute__((cleanup(freep))) char *text = NULL;
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP_FREE char *text = NULL;
 	size_t size = 0, len = 0;
 
 	if (fd < 0)
@@ -357,7 +390,7 @@ static bool parse_unix(const char *line, const struct net_file *f, struct kernel
 
 static int read_net_file(pid_t pid, const struct net_file *f, struct kernel_net *net, size_t *size)
 {
-	__attribute__((cleanup(freep))) char *text = NULL;
+	CLEANUP_FREE char *text = NULL;
 	char path[PROC_PATH_MAX], *line, *next;
 	int err;
 

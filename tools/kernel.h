@@ -23,6 +23,14 @@ struct kernel_process {
 /* 0, -ESRCH, or -errno (-EPERM, -EACCES under hidepid). */
 int kernel_process(pid_t pid, struct kernel_process *out);
 
+/* A process in a pid namespace below ours: as seen from here, and by itself. */
+struct kernel_inner {
+	pid_t pid, own;
+};
+
+/* All of them that may be seen, for the caller to free: proc_pid_status(5), NSpid.  0 or -errno. */
+int kernel_inner_pids(struct kernel_inner **list, size_t *n);
+
 /* Its effective uid; apart, since asking who lives must cost no more than it has to. */
 int kernel_uid(pid_t pid, uid_t *out);
 

@@ -145,6 +145,12 @@ static int parent_of_id(struct model *m, uint64_t id, uint64_t stamp, struct pro
 	return 0;
 }
 
+/* One number may be that of several processes, each in a namespace of its own. */
+static bool may_share_pid(struct process *a, struct process *b)
+{
+	return (process_node(a)->partly | process_node(b)->partly) & PARTLY_NAMESPACE;
+}
+
 int process_set_pid(struct model *m, struct process *p, uint32_t pid)
 {
 	struct pid_entry *e;
@@ -162,10 +168,10 @@ int process_set_pid(struct model *m, struct process *p, uint32_t pid)
 		HASH_ADD(hh, m->pids, pid, sizeof(e->pid), e);
 		if (e->hh.tbl == NULL)
 			return -ENOMEM;
-	} else if (e->process->started > p->started) {
+	} else if (e->process->started > p->started && !may_share_pid(p, e->process)) {
 		process_node(p)->replaced = true;
 		return 0;
-	} else if (e->process->pid == key) {
+	} else if (e->process->pid == key && !may_share_pid(p, e->process)) {
 		process_node(e->process)->replaced = true;
 	}
 	process_node(p)->replaced = false;

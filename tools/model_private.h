@@ -111,7 +111,7 @@ struct process_node {
 	bool own;	/* has records of its own */
 	bool forked;	/* made by a FORK record */
 	bool is_parent; /* another process names it */
-	bool replaced;	/* its pid belongs to a later process of the record */
+	bool replaced;	/* its pid belongs to a later process of the record, of the same pid namespace */
 	bool dead;	/* found so by settle; a new record revives it */
 	bool overlaid;	/* settle took fds from its holders that the table still has */
 	struct exec_try *exec;

@@ -30,6 +30,14 @@ struct clocks {
 	int64_t tick;	     /* ns */
 };
 
+/* What is asked of the kernel for all processes at once. */
+struct settling {
+	struct clocks clocks;
+	bool asked_inner; /* it costs a look at every process there is */
+	struct kernel_inner *inner;
+	size_t n_inner;
+};
+
 static int64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts = { 0 };
@@ -73,25 +81,77 @@ static bool still_it(struct process *p, const struct kernel_process *k, const st
 	if (start > (int64_t)p->last + SLACK_NS)
 		return false;
 	/* Only a recorded fork tells when it started; else it may have run for long before. */
-	if (process_node(p)->forked && start < (int64_t)p->started - SLACK_NS)
-		return false;
-	p->start = k->start;
-	return true;
+	return !process_node(p)->forked || start >= (int64_t)p->started - SLACK_NS;
 }
 
-static bool lives(struct process *p, const struct clocks *c)
+static bool lives_as(struct process *p, pid_t pid, const struct clocks *c)
 {
 	struct kernel_process k;
-	int err;
+	int err = kernel_process(pid, &k);
 
-	if (p->pid == 0 || process_node(p)->replaced)
-		return false;
-	err = kernel_process(p->pid, &k);
 	if (err == -ESRCH)
 		return false;
 	if (err < 0) /* not ours to look at */
-		return kill(p->pid, 0) == 0 || errno == EPERM;
-	return !kernel_process_dead(&k) && still_it(p, &k, c);
+		return kill(pid, 0) == 0 || errno == EPERM;
+	if (kernel_process_dead(&k) || !still_it(p, &k, c))
+		return false;
+	p->start = k.start;
+	return true;
+}
+
+/*
+ * The pid outside of a process that was recorded by the one it sees of itself; 0: none that lives.  Two
+ * that started at one time under one pid are told apart by their parents, or not at all.
+ */
+static pid_t find_inner(struct process *p, const struct settling *s)
+{
+	pid_t found = 0, below_parent = 0;
+	unsigned n = 0, n_below = 0;
+
+	for (size_t i = 0; i < s->n_inner; i++) {
+		const struct kernel_inner *in = &s->inner[i];
+		struct kernel_process k;
+
+		if (in->own != p->pid || kernel_process(in->pid, &k) < 0 || kernel_process_dead(&k) ||
+		    !still_it(p, &k, &s->clocks))
+			continue;
+		found = in->pid;
+		n++;
+		if (p->parent != NULL && p->parent->live && k.ppid == p->parent->pid) {
+			below_parent = in->pid;
+			n_below++;
+		}
+	}
+	if (n_below == 1)
+		return below_parent;
+	return n == 1 ? found : 0;
+}
+
+static int look_inside(struct model *m, struct process *p, struct settling *s)
+{
+	pid_t pid;
+	int err = 0;
+
+	if (!s->asked_inner)
+		err = kernel_inner_pids(&s->inner, &s->n_inner);
+	if (err < 0)
+		return err == -ENOMEM ? err : 0;
+	s->asked_inner = true;
+	pid = find_inner(p, s);
+	if (pid == 0)
+		return 0;
+	err = process_set_pid(m, p, (uint32_t)pid);
+	p->live = err == 0 && lives_as(p, pid, &s->clocks);
+	return err;
+}
+
+static int find_out_whether_it_lives(struct model *m, struct process *p, struct settling *s)
+{
+	p->live = false;
+	if (p->pid == 0 || process_node(p)->replaced)
+		return 0;
+	p->live = lives_as(p, p->pid, &s->clocks);
+	return p->live || !(process_node(p)->partly & PARTLY_NAMESPACE) ? 0 : look_inside(m, p, s);
 }
 
 static const char *uncovered(uint32_t seen)
@@ -143,7 +203,7 @@ static void show_dead(struct model *m, struct process *p)
 	}
 }
 
-static int settle_process(struct model *m, struct process *p, const struct clocks *c)
+static int settle_process(struct model *m, struct process *p, struct settling *s)
 {
 	struct process_node *n = process_node(p);
 	int err;
@@ -152,9 +212,10 @@ static int settle_process(struct model *m, struct process *p, const struct clock
 		return 0;
 	stock_finish(m, p);
 	err = show_exec(p, m);
+	if (err == 0)
+		err = find_out_whether_it_lives(m, p, s);
 	if (err < 0)
 		return err;
-	p->live = lives(p, c);
 	/* Without a pid nothing can be asked: the fork may be under way. */
 	if (!p->live && (p->pid != 0 || p->exited))
 		show_dead(m, p);
@@ -388,14 +449,15 @@ static int scan_all(struct model *m)
 
 int model_settle(struct model *m, bool scan_fds)
 {
-	struct clocks clocks = clocks_now();
-	int err = give_up_orphans(m, &clocks);
+	struct settling s = { .clocks = clocks_now() };
+	int err = give_up_orphans(m, &s.clocks);
 
 	for (struct count *c = m->counts; c != NULL; c = c->hh.next) {
 		if (c->accepts != c->added_accepts || c->empty != c->added_empty)
 			count_apply(m, c);
 	}
 	for (struct process *p = m->processes; p != NULL && err == 0; p = p->next)
-		err = settle_process(m, p, &clocks);
+		err = settle_process(m, p, &s);
+	free(s.inner);
 	return err == 0 && scan_fds ? scan_all(m) : err;
 }

@@ -18,14 +18,6 @@ struct piece {
 	bool whole; /* line and column would tell nobody anything */
 };
 
-static void cleanup_file(FILE **f)
-{
-	if (*f != NULL)
-		fclose(*f);
-}
-
-#define CLEANUP_FILE CLEANUP(cleanup_file)
-
 void ruleset_free(struct ruleset *s)
 {
 	free(s->given);

@@ -19,6 +19,7 @@
 #define CLEANUP_FREE CLEANUP(cleanup_free)
 #define CLEANUP_CLOSE CLEANUP(cleanup_close)
 #define CLEANUP_DIR CLEANUP(cleanup_dir)
+#define CLEANUP_FILE CLEANUP(cleanup_file)
 
 static inline void cleanup_free(void *p)
 {
@@ -35,6 +36,12 @@ static inline void cleanup_dir(DIR **dir)
 {
 	if (*dir != NULL)
 		closedir(*dir);
+}
+
+static inline void cleanup_file(FILE **f)
+{
+	if (*f != NULL)
+		fclose(*f);
 }
 
 /* Makes room for `want` elements of that size; `*room` is how many there is room for.  The array,

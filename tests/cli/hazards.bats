@@ -477,6 +477,31 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	finish recorded "$recorded"
 }
 
+# Remedy: a pid that a process sees of itself is looked up among those of processes that live in namespaces.
+@test "pid namespaces: who lives in them, under equal pids, is known by the pids outside" {
+	need_root
+	unshare -p -f true 2>"$DIR/null" || skip "needs a pid namespace"
+	local n first child pids=() outer=()
+	"$PORTSHIM" run -o "$SESSION" -- true
+	for n in 1 2; do
+		join "inner.$n" unshare -p -f "$HAZARD" cancel
+		outer+=("$PID")
+		ready "inner.$n"
+		grep -qx 'child [0-9]' "inner.$n.out"
+		first=$(children_of "$PID")
+		child=$(children_of "$first")
+		pids+=("$first" "$child")
+	done
+	same_as_kernel "${pids[@]}"
+	that "map(select(.state == \"listen\" and .live) | .pid) | unique == ([$(tr ' ' , <<<"${pids[*]}")] | sort)"
+	"$PORTSHIM" verify -s "$SESSION"
+	finish inner.1 "${outer[0]}"
+	same_as_kernel "${pids[2]}" "${pids[3]}"
+	that "map(select(.live) | .pid) | unique == ([${pids[2]}, ${pids[3]}] | sort)"
+	finish inner.2 "${outer[1]}"
+	"$PORTSHIM" verify -s "$SESSION"
+}
+
 # Remedy: each process folds its own records by their stamps; others' matter only for who gave what.
 @test "a time namespace whose clock is ahead or behind: who holds what is right" {
 	need_root
