@@ -442,7 +442,8 @@ static const char *why_unrecorded(pid_t pid)
 	uint64_t its, ours;
 
 	if (kernel_pidns(pid, &its) == 0 && kernel_pidns(getpid(), &ours) == 0 && its != ours)
-		return "in a pid namespace of its own: there is no record of it, or it is not to be told from "
+		return "in a pid namespace of its own: there is no record of it, or it is not to be told "
+		       "from "
 		       "another's";
 	return "no record of it: started without the library";
 }
