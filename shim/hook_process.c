@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 
+#include "common/sys.h"
 #include "emit.h"
 #include "path.h"
 #include "process.h"
@@ -24,10 +26,14 @@ static pid_t fork_by(pid_t (*call)(void))
 	thread.ticket = ticket;
 	thread.forking = true;
 	pid = call();
-	if (pid == 0)
+	if (pid == 0) {
 		process_in_child(0);
-	else
+		/* The fork that the handler has interrupted is its parent's.  This one's own will be unseen.
+		 */
+		outer.child = 0;
+	} else if (ticket.parent == process_id()) {
 		process_after_fork(&ticket, pid, pid < 0 ? errno : 0);
+	}
 	thread.ticket = outer;
 	thread.forking = forking;
 	return pid;
@@ -44,38 +50,63 @@ pid_t hook__Fork(void)
 	return fork_by(REAL(_Fork));
 }
 
+#define NOT_BLOCKED UINT64_MAX /* the kernel lets nobody block SIGKILL */
+
+/*
+ * The mark that says "vfork child" is in memory that both have.  A signal of the parent's that comes while
+ * it waits is delivered on its way out of the system call, before the mark is gone: a handler would be taken
+ * for the child's.  The kernel does not let the parent's handlers run any earlier, so that blocking them
+ * changes nothing else.  Returns what was blocked before.
+ */
+static uint64_t block_signals(void)
+{
+	uint64_t all = UINT64_MAX, before = NOT_BLOCKED;
+
+	if (!atomic_load_explicit(&self.quiet, memory_order_relaxed))
+		sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
+	return before;
+}
+
+static void unblock_signals(uint64_t before)
+{
+	if (before != NOT_BLOCKED)
+		sys4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+}
+
 /* The C halves of vfork.S, which calls them. */
 struct vfork_state {
-	uint64_t child, mark;
+	uint64_t child, mark, blocked;
 };
 
-struct vfork_state vfork_before(void);
-void vfork_child(uint64_t child);
-pid_t vfork_parent(long pid, uint64_t child, uint64_t mark);
+void vfork_before(struct vfork_state *s);
+void vfork_child(uint64_t child, uint64_t blocked);
+pid_t vfork_parent(long pid, uint64_t child, uint64_t mark, uint64_t blocked);
 
 /* A vfork in a vfork child is possible: the mark in force comes back when that one is done. */
-struct vfork_state vfork_before(void)
+void vfork_before(struct vfork_state *s)
 {
-	struct vfork_state s = { .child = VFORK_UNRECORDED, .mark = thread.vfork_child };
-
+	s->child = VFORK_UNRECORDED;
+	s->mark = thread.vfork_child;
 	if (process_enter())
-		s.child = process_before_fork(PS_F_VFORK).child;
-	return s;
+		s->child = process_before_fork(PS_F_VFORK).child;
+	s->blocked = block_signals();
 }
 
 /* In the child: its records carry its own id, and the table, its parent's, is left alone. */
-void vfork_child(uint64_t child)
+void vfork_child(uint64_t child, uint64_t blocked)
 {
 	thread.vfork_child = child;
+	unblock_signals(blocked);
 }
 
 /* In the parent, once the child has exec'd or ended; pid: what the system call returned. */
-pid_t vfork_parent(long pid, uint64_t child, uint64_t mark)
+pid_t vfork_parent(long pid, uint64_t child, uint64_t mark, uint64_t blocked)
 {
 	struct fork_ticket ticket = { .child = child };
 	int error = pid < 0 ? (int)-pid : 0;
 
 	thread.vfork_child = mark;
+	unblock_signals(blocked);
 	if (child != VFORK_UNRECORDED)
 		process_after_fork(&ticket, error != 0 ? 0 : (pid_t)pid, error);
 	if (error == 0)
@@ -129,6 +160,7 @@ struct clone_start {
 	int (*fn)(void *);
 	void *arg;
 	struct fork_ticket ticket;
+	uint64_t blocked; /* until it is known who this is */
 	int flags;
 };
 
@@ -138,9 +170,11 @@ static int start_clone(void *p)
 
 	if (start.flags & CLONE_VM) {
 		thread.vfork_child = start.ticket.child;
+		unblock_signals(start.blocked);
 	} else {
 		thread.ticket = start.ticket;
 		process_in_child(0);
+		unblock_signals(start.blocked);
 		if (start.flags & NAMESPACES)
 			process_after_confinement(PS_SANDBOX_NAMESPACE, false);
 	}
@@ -176,8 +210,10 @@ int hook_clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	if (flags & CLONE_FILES)
 		emit_sandbox(PS_SANDBOX_SHARED);
 	start.ticket = process_before_fork(flags & CLONE_VM ? PS_F_VFORK : 0);
+	start.blocked = block_signals();
 	pid = REAL(clone)(start_clone, stack, flags, &start, parent_tid, tls, child_tid);
 	thread.vfork_child = mark;
+	unblock_signals(start.blocked);
 	process_after_fork(&start.ticket, pid, pid < 0 ? errno : 0);
 	return pid;
 }

@@ -261,14 +261,16 @@ static void become(uint64_t id)
 	log_forked(&self.log, id);
 }
 
-/* Only the forking thread is here: what the others were in the middle of will never end. */
+/* Only the forking thread is here: what the others were in the middle of will never end.  It may itself be
+ * in a handler, in the middle of something that will. */
 static uint64_t take_over(_Atomic uint64_t *counter)
 {
 	uint64_t n = track_read(counter);
+	uint32_t own = *track_own(counter);
 
 	/* A write is a page copied. */
-	if (IN_FLIGHT(n) != 0)
-		atomic_store(counter, 0);
+	if (IN_FLIGHT(n) != own)
+		atomic_store(counter, own);
 	return n;
 }
 

@@ -40,8 +40,6 @@ static inline bool track_single_threaded(void)
 
 static inline void track_count(_Atomic uint64_t *counter, uint64_t by)
 {
-	if (thread.vfork_child != 0)
-		return;
 #if defined(__x86_64__)
 	/* One instruction, so that a signal handler cannot come between; without the lock prefix it is
 	 * a third of the price. */
@@ -53,8 +51,19 @@ static inline void track_count(_Atomic uint64_t *counter, uint64_t by)
 	atomic_fetch_add_explicit(counter, by, memory_order_acq_rel);
 }
 
+static inline uint32_t *track_own(const _Atomic uint64_t *counter)
+{
+	return counter == &self.closers ? &thread.closers : &thread.changes;
+}
+
+/* A handler may fork between any two of these lines, and its child go on here: that must leave its counter
+ * too high rather than too low. */
 static inline void track_begin(_Atomic uint64_t *counter)
 {
+	if (thread.vfork_child != 0)
+		return;
+	++*track_own(counter);
+	atomic_signal_fence(memory_order_seq_cst);
 	track_count(counter, ONE_IN_FLIGHT);
 }
 
@@ -62,7 +71,11 @@ static inline void track_begin(_Atomic uint64_t *counter)
  * on children take stock and dup looks, which is slower and just as right. */
 static inline void track_end(_Atomic uint64_t *counter)
 {
+	if (thread.vfork_child != 0)
+		return;
 	track_count(counter, ONE_ENDED - ONE_IN_FLIGHT);
+	atomic_signal_fence(memory_order_seq_cst);
+	--*track_own(counter);
 }
 
 static inline uint64_t track_read(_Atomic uint64_t *counter)

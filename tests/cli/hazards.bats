@@ -465,6 +465,26 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end signals
 }
 
+# Remedies: the parent's signals wait until it is clear again who is who; a ticket is for one fork.
+@test "a handler that comes before vfork is back, and one that forks in the middle of a fork" {
+	both handlers "$HAZARD" handlers
+	wait_for that 'map(select(.live) | .pid) | unique | length == 4' 2>"$DIR/null"
+	same_as_kernel "$RECORDED"
+	"$PORTSHIM" verify -s "$SESSION"
+	both_end handlers
+}
+
+# Remedy: each thread knows what it is in the middle of itself.
+@test "a handler that forks in the middle of accept: its child counts right from then on" {
+	both accepts-on "$HAZARD" accepts-on
+	"$PORTSHIM" events -s "$SESSION" --json | jq -se '
+		def stocks(p): map(select(.event == "stock" and .process == p)) | length;
+		(map(select(.event == "exit" and .status == 11) | .process)) as [$calm] |
+		(map(select(.event == "exit" and .status == 12) | .process)) as [$contended] |
+		$calm != null and $contended != null and stocks($calm) == 0 and stocks($contended) == 1'
+	both_end accepts-on
+}
+
 # Remedy: whatever was counted between what a wrapper says and what the kernel does makes it look.
 @test "a signal handler that makes a socket where a call is about to close" {
 	start_ready bare env LD_PRELOAD="$HELPERS/interrupting.so" "$HAZARD" in-the-way

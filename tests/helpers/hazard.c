@@ -668,6 +668,85 @@ static int forks(int argc, char **argv)
 	return rest();
 }
 
+/* ---- handlers beside forks ---- */
+
+static volatile sig_atomic_t forked = -1;
+
+static void open_in_handler(int sig)
+{
+	handled = stream();
+}
+
+static void fork_in_handler(int sig)
+{
+	if (forked < 0)
+		forked = fork();
+}
+
+static void interrupt_once(void)
+{
+	static bool done;
+
+	if (!done && (done = true))
+		raise(SIGUSR2);
+}
+
+/* A handler of the parent's that runs before vfork is back opens a socket of the parent's; and one forks in
+ * the middle of a fork: its child goes on with that fork too. */
+static int handlers(int argc, char **argv)
+{
+	struct sigaction opens = { .sa_handler = open_in_handler }, forks = { .sa_handler = fork_in_handler };
+	pid_t parent = getpid(), pid;
+
+	listener();
+	CHECK(sigaction(SIGUSR1, &opens, NULL) == 0 && sigaction(SIGUSR2, &forks, NULL) == 0);
+	pid = vfork();
+	if (pid == 0)
+		_exit(kill(parent, SIGUSR1));
+	wait_child(pid);
+	CHECK(handled > 0 && pthread_atfork(interrupt_once, NULL, NULL) == 0);
+	pid = fork();
+	CHECK(pid >= 0 && forked >= 0);
+	if (getpid() != parent) {
+		listener();
+		stay();
+	}
+	return rest();
+}
+
+static void end_in_child(int status)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(status);
+	wait_status(pid, status);
+}
+
+/* A handler forks in the middle of accept, and its child goes on there: what is in flight in it is counted
+ * from then on. */
+static int accepts_on(int argc, char **argv)
+{
+	const struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct sigaction forks = { .sa_handler = fork_in_handler };
+	pthread_t t;
+
+	handled = listener();
+	CHECK(sigaction(SIGALRM, &forks, NULL) == 0 && setitimer(ITIMER_REAL, &often, NULL) == 0);
+	while (forked < 0)
+		CHECK(accept(handled, NULL, NULL) == -1 && errno == EINTR);
+	CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+	if (forked > 0) {
+		wait_child(forked);
+		return rest();
+	}
+	end_in_child(11);
+	in_parallel(accepting, &t);
+	wait_blocked();
+	end_in_child(12);
+	_exit(0);
+}
+
 /* Ended by a status of its own: it tells which one it was. */
 static void fork_by_number(int status)
 {
@@ -882,6 +961,8 @@ static const struct {
 	{ "in-the-way", in_the_way, 0 },
 	{ "cancel", cancel, 0 },
 	{ "forks", forks, 0 },
+	{ "handlers", handlers, 0 },
+	{ "accepts-on", accepts_on, 0 },
 	{ "numbers", numbers, 0 },
 	{ "vfork", vforked, 0 },
 	{ "image", image, 0 },

@@ -403,6 +403,41 @@ static void vfork_threads(void)
 	many_threads(4, vfork_others);
 }
 
+static volatile sig_atomic_t usr1_seen;
+
+static void count_usr1(int sig)
+{
+	usr1_seen++;
+}
+
+static bool only_usr2_is_blocked(void)
+{
+	sigset_t now;
+
+	for (int sig = 1; sigprocmask(SIG_BLOCK, NULL, &now) == 0 && sig < 32; sig++) {
+		if (sigismember(&now, sig) != (sig == SIGUSR2))
+			return false;
+	}
+	return true;
+}
+
+/* The parent's handler has run when vfork is back; neither finds other signals blocked. */
+static void vfork_signals(void)
+{
+	struct sigaction action = { .sa_handler = count_usr1 };
+	pid_t self_pid = getpid(), pid;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0 && sigaction(SIGUSR1, &action, NULL) == 0);
+	pid = vfork();
+	if (pid == 0)
+		_exit(only_usr2_is_blocked() && kill(self_pid, SIGUSR1) == 0 && usr1_seen == 0 ? 22 : 98);
+	CHECK(usr1_seen == 1 && only_usr2_is_blocked());
+	show_end(pid);
+}
+
 static void vfork_killed(void)
 {
 	int s = OK(socket(AF_INET, SOCK_STREAM, 0));
@@ -1045,6 +1080,7 @@ const struct test_case cases[] = {
 	{ "vfork/nested", vfork_nested },
 	{ "vfork/then fork", vfork_then_fork },
 	{ "vfork/threads", vfork_threads },
+	{ "vfork/signals", vfork_signals },
 	{ "vfork/killed", vfork_killed },
 	{ "__vfork", under_vfork_success },
 	{ "execve", case_execve },
