@@ -99,6 +99,14 @@ static bool is_nothing(unsigned fd, bool is_open)
 	return fd >= fdtab_end() && !(is_open && see_cookie((int)fd, &cookie) == SEEN_SOCKET);
 }
 
+/* A rule kept that number so, and the kernel still does: it is the same socket, or as good as one. */
+static bool closes_on_exec(int fd)
+{
+	long flags = sys3(SYS_fcntl, fd, F_GETFD, 0);
+
+	return flags >= 0 && (flags & FD_CLOEXEC);
+}
+
 /*
  * The table's entry of an fd as the kernel has it; true if that is a socket.  Other threads may be at
  * it: as in track_look(), the word is marked before the kernel is asked.  exact: the table was right
@@ -109,6 +117,7 @@ static bool take_one(unsigned fd, bool is_open, bool exact)
 	struct identity id = { 0 };
 	struct fd_entry *e;
 	uint64_t word, listener, accepted = 0, marked;
+	bool closes;
 
 	if (is_nothing(fd, is_open))
 		return false;
@@ -125,7 +134,8 @@ static bool take_one(unsigned fd, bool is_open, bool exact)
 	}
 	if (accepted != 0 && mask_any())
 		mask_inherit(listener, id.cookie);
-	publish(e, marked, low_word(&id) | (exact ? word & FD_CLOSES : 0), id.cookie, accepted);
+	closes = (word & FD_CLOSES) && (exact || closes_on_exec((int)fd));
+	publish(e, marked, low_word(&id) | (closes ? FD_CLOSES : 0), id.cookie, accepted);
 	return true;
 }
 

@@ -320,13 +320,11 @@ static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t 
 		return false;
 	emit_dup(stamp, new, old, cookie, cloexec ? PS_F_CLOEXEC : 0);
 	publish(to, marked, word & UINT32_MAX & ~(uint64_t)FD_RING, cookie, 0);
-	if (word & FD_CLOSES)
-		track_close_on_exec(new);
 	return true;
 }
 
-void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before,
-		  unsigned own_closers)
+static void dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before,
+		   unsigned own_closers)
 {
 	if (thread.vfork_child != 0) {
 		track_cookie(old);
@@ -347,6 +345,17 @@ void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t cl
 	track_promote(old);
 	if (!copy_entry(old, new, log_stamp(), cloexec, closers_before, own_closers))
 		track_look(new, 0);
+}
+
+void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before,
+		  unsigned own_closers)
+{
+	bool closes = thread.vfork_child != 0 ? track_closes_on_exec(old) : (old_word & FD_CLOSES) != 0;
+
+	dupped(old, old_word, new, cloexec, closers_before, own_closers);
+	/* In whatever way the copy was recorded, in a vfork child too. */
+	if (closes)
+		track_close_on_exec(new);
 }
 
 uint64_t track_closing(int fd)

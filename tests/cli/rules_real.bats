@@ -476,6 +476,32 @@ move_to_path() {
 	wait_for gone "$first"
 }
 
+@test "--cloexec holds for copies too: by dup2 of a vfork child, and beside another thread" {
+	cat >copies.py <<-'END'
+		import ctypes, os, socket, subprocess, sys, threading
+		listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+		is_closed = [sys.executable, "-c", "import os\ntry: os.fstat(0)\nexcept OSError: print('closed')"]
+		# Python's child is one of vfork, which makes the copy.
+		print(subprocess.run(is_closed, stdin=listener, stdout=subprocess.PIPE).stdout)
+		libc = ctypes.CDLL(None)
+		libc.popen.restype = ctypes.c_void_p
+		libc.pclose.argtypes = [ctypes.c_void_p]
+		ours, theirs = os.pipe()
+		os.set_inheritable(ours, True)
+		stream = libc.popen(b"read x <&%d" % ours, b"r")
+		waiting = threading.Thread(target=libc.pclose, args=(stream,))
+		waiting.start()
+		print(os.get_inheritable(os.dup2(listener.fileno(), 50)))
+		os.write(theirs, b"\n")
+		waiting.join()
+		print(os.get_inheritable(os.dup2(listener.fileno(), 51)))
+	END
+	python3 copies.py "$PORT" >bare.out
+	"$PORTSHIM" run -o "$SESSION" --cloexec -- python3 copies.py "$PORT" >ruled.out
+	diff - bare.out <<<$'b\'\'\nTrue\nTrue'
+	diff - ruled.out <<<$'b\'closed\\n\'\nFalse\nFalse'
+}
+
 @test "verify finds the relation equal under every action" {
 	cat >sockets.py <<-'END'
 		import os, socket, subprocess, sys
