@@ -160,7 +160,6 @@ static bool is_confined(const char *process)
 	return p == NULL || p[10] != '0';
 }
 
-/* By the constructor. */
 static void attach_session(const char *session, const char *process, char *const *argv)
 {
 	struct text t = TEXT_IN(self.session);
@@ -202,6 +201,8 @@ static bool attach_ambient_now(void)
 	return true;
 }
 
+static void start(char *const *argv);
+
 /*
  * One thread attaches, the others wait for it, a little: what they do meanwhile would be missed.  A
  * signal handler on the attaching thread must not wait for itself.
@@ -210,8 +211,12 @@ bool process_attach_ambient(void)
 {
 	enum attachment detached = DETACHED;
 
-	if (thread.attaching || thread.vfork_child != 0 || self.library == NULL)
+	if (thread.attaching || thread.vfork_child != 0)
 		return false;
+	if (atomic_load(&self.state) == UNSTARTED && environ != NULL)
+		start(NULL);
+	if (self.library == NULL)
+		return atomic_load(&self.state) == ATTACHED;
 	if (atomic_compare_exchange_strong(&self.state, &detached, ATTACHING)) {
 		thread.attaching = true;
 		if (!attach_ambient_now())
@@ -500,25 +505,37 @@ static void find_ourselves(void)
 		self.library = file;
 }
 
+/* argv NULL: /proc has it. */
+static void start(char *const *argv)
+{
+	enum attachment unstarted = UNSTARTED;
+	const char *session;
+
+	if (!atomic_compare_exchange_strong(&self.state, &unstarted, ATTACHING))
+		return;
+	thread.attaching = true;
+	real_start();
+	session = environ_get(environ, PS_ENV_SESSION);
+	if (getauxval(AT_SECURE) != 0) {
+		/* ld.so(8): with privileges to gain, the environment is somebody else's. */
+		atomic_store(&self.state, REFUSED);
+	} else {
+		find_ourselves();
+		see_remember_stack(environ);
+		our_rules_remember(environ_get(environ, PS_ENV_RULES));
+		hear_of_forks();
+		if (on_exit != NULL)
+			on_exit(say_exit, NULL);
+		if (session != NULL)
+			attach_session(session, environ_get(environ, PS_ENV_PROCESS), argv);
+		else
+			atomic_store(&self.state, DETACHED);
+	}
+	thread.attaching = false;
+}
+
 /* glibc calls constructors as it calls main(). */
 __attribute__((constructor)) static void process_start(int argc, char *argv[], char *envp[])
 {
-	const char *session;
-
-	real_start();
-	/* ld.so(8): with privileges to gain, the environment is somebody else's. */
-	if (getauxval(AT_SECURE) != 0) {
-		atomic_store(&self.state, REFUSED);
-		return;
-	}
-	find_ourselves();
-	see_remember_stack(environ);
-	our_rules_remember(environ_get(environ, PS_ENV_RULES));
-	hear_of_forks();
-	if (on_exit != NULL)
-		on_exit(say_exit, NULL);
-	session = environ_get(environ, PS_ENV_SESSION);
-	if (session != NULL)
-		attach_session(session, environ_get(environ, PS_ENV_PROCESS),
-			       gnu_get_libc_version != NULL ? argv : NULL);
+	start(gnu_get_libc_version != NULL ? argv : NULL);
 }

@@ -17,6 +17,7 @@
 #include "common/session.h"
 
 enum attachment {
+	UNSTARTED, /* our constructor is still to come: those of the program's libraries run first */
 	DETACHED,  /* bare: the first socket call will join the ambient session */
 	ATTACHING, /* some thread is at it */
 	ATTACHED,

@@ -643,7 +643,7 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 
 # ---- loading ----
 
-# Remedy: the wrappers work from the first call, whoever makes it; the constructor takes stock.
+# Remedy: the first call that matters attaches, whoever makes it: it is recorded, and ruled.
 @test "another preloaded library listens before any constructor of ours" {
 	for order in "$HELPERS/early.so:$LIBRARY" "$LIBRARY:$HELPERS/early.so"; do
 		SESSION=$DIR/session.${order##*/}
@@ -654,10 +654,13 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 		early=$PID
 		ready early
 		same_as_kernel "$early"
-		that "length == 1 and .[0].pid == $early and .[0].state == \"listen\""
+		that "length == 1 and .[0].pid == $early and .[0].state == \"listen\" and .[0].how == \"bound\""
 		cmp bare.err early.err
 		finish early "$early"
 	done
+	run "$PORTSHIM" run -o "$DIR/denied" -r 'bind tcp -> deny' -- \
+		env LD_PRELOAD="$HELPERS/early.so" "$HAZARD" wait
+	[ "$status" -eq 99 ]
 }
 
 # Remedy: real calls go to the next definition of the symbol, and so through other libraries.
