@@ -346,7 +346,7 @@ int act_refused(int error)
 
 bool act_again(const struct act *a, int error)
 {
-	return error == EADDRINUSE && a->moved && a->call == RULE_BIND && path_take_dead(&a->real, a->type);
+	return error == EADDRINUSE && a->moved && a->call == RULE_BIND && path_take_dead(&a->real);
 }
 
 int act_error(const struct act *a, int error)

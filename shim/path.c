@@ -126,17 +126,15 @@ void path_exit(void)
 		mask_each_path(close_path);
 }
 
-/* A listener refuses nobody. */
-static bool is_dead(const struct sockaddr_storage *sa, socklen_t len, uint16_t type)
+/*
+ * Asked by a socket of datagrams: unix_find_other in net/unix/af_unix.c says EPROTOTYPE of a stream socket's
+ * path, listening or only bound, and ECONNREFUSED only where no socket has it.  A stream would be refused by
+ * what does not listen yet, and be a connection to what does.
+ */
+static bool is_dead(const struct sockaddr_storage *sa, socklen_t len)
 {
-	struct stat st = { 0 };
-	int probe, ret;
+	int probe = (int)sys3(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), ret;
 
-	if (sys4(SYS_newfstatat, AT_FDCWD, ((const struct sockaddr_un *)sa)->sun_path, &st,
-		 AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISSOCK(st.st_mode) || st.st_uid != (uid_t)sys0(SYS_geteuid))
-		return false;
-	probe = (int)sys3(SYS_socket, AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe < 0)
 		return false;
 	ret = (int)sys3(SYS_connect, probe, sa, len);
@@ -144,11 +142,15 @@ static bool is_dead(const struct sockaddr_storage *sa, socklen_t len, uint16_t t
 	return ret == -ECONNREFUSED;
 }
 
-bool path_take_dead(const struct endpoint *path, uint16_t type)
+bool path_take_dead(const struct endpoint *path)
 {
 	struct sockaddr_storage sa;
+	const char *name = ((const struct sockaddr_un *)&sa)->sun_path;
 	socklen_t len = endpoint_sockaddr(path, &sa);
+	struct stat st = { 0 };
 
-	return has_path(path) && !see_nothing() && is_dead(&sa, len, type) &&
-	       sys3(SYS_unlinkat, AT_FDCWD, ((const struct sockaddr_un *)&sa)->sun_path, 0) == 0;
+	return has_path(path) && !see_nothing() &&
+	       sys4(SYS_newfstatat, AT_FDCWD, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode) &&
+	       st.st_uid == (uid_t)sys0(SYS_geteuid) && is_dead(&sa, len) &&
+	       sys3(SYS_unlinkat, AT_FDCWD, name, 0) == 0;
 }

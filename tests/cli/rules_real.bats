@@ -565,3 +565,38 @@ move_to_path() {
 		rm -r "$SESSION"
 	done
 }
+
+@test "a path that another server has is taken from it neither before it listens nor after" {
+	cat >server.py <<-'END'
+		import errno, socket, sys
+		s = socket.socket()
+		try:
+		    s.bind(("127.0.0.1", int(sys.argv[1])))
+		except OSError as e:
+		    sys.exit(errno.errorcode[e.errno])
+		for word in "bound", "listening":
+		    print(word, flush=True)
+		    sys.stdin.readline()
+		    s.listen()
+		s.settimeout(0)
+		try:
+		    print("accepted", s.accept())
+		except BlockingIOError:
+		    print("nobody came")
+	END
+	second() {
+		run -1 --separate-stderr inside python3 server.py "$PORT"
+		[ "$stderr" = EADDRINUSE ]
+		[ -S "$SOCKET" ]
+	}
+	ruled one --redirect "$PORT=unix:$SOCKET" -- python3 server.py "$PORT"
+	wait_for grep -qx bound one.out
+	second
+	echo >one.in
+	wait_for grep -qx listening one.out
+	second
+	echo >one.in
+	wait "$PID"
+	[ "$(tail -n 1 one.out)" = "nobody came" ]
+	[ ! -e "$SOCKET" ]
+}
