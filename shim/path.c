@@ -32,13 +32,40 @@ static bool has_path(const struct endpoint *ep)
 	return ep->family == AF_UNIX && ep->port > 0 && ep->name[0] != '\0';
 }
 
+/* The socket's file at that name, in out->ip. */
+static bool file_at(const char *name, struct endpoint *out)
+{
+	struct stat st = { 0 };
+	uint64_t file[2];
+
+	if (see_nothing() || sys4(SYS_newfstatat, AT_FDCWD, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISSOCK(st.st_mode))
+		return false;
+	file[0] = st.st_dev;
+	file[1] = st.st_ino;
+	*out = (struct endpoint){ 0 };
+	memcpy(out->ip, file, sizeof(file));
+	return true;
+}
+
+static void name_of(const struct endpoint *path, char out[static sizeof(path->name) + 1])
+{
+	memcpy(out, path->name, path->port);
+	out[path->port] = '\0';
+}
+
 void path_made(uint64_t cookie, const struct endpoint *made)
 {
-	struct endpoint path = *made;
+	struct endpoint path = *made, file;
+	char name[sizeof(path.name) + 1];
 
+	if (!has_path(made))
+		return;
 	path.scope = alone_mark();
-	if (has_path(made))
-		mask_put(cookie, MASK_PATH, &path);
+	name_of(made, name);
+	if (file_at(name, &file))
+		mask_put(cookie, MASK_FILE, &file);
+	mask_put(cookie, MASK_PATH, &path);
 }
 
 static bool is_held(uint64_t cookie)
@@ -70,15 +97,26 @@ static bool has_owner(const char *path)
 	return lines_find("/proc/self/net/unix", is_owner_of, path) != 0;
 }
 
+/* Not what another server has put there since. */
+static bool is_still_ours(uint64_t cookie, const char *name)
+{
+	struct endpoint made, there;
+
+	return mask_get(cookie, MASK_FILE, &made) && file_at(name, &there) &&
+	       memcmp(made.ip, there.ip, sizeof(made.ip)) == 0;
+}
+
 static void remove_path(uint64_t cookie, const struct endpoint *path)
 {
-	char name[sizeof(path->name) + 1] = "";
+	char name[sizeof(path->name) + 1];
 
-	memcpy(name, path->name, path->port);
+	name_of(path, name);
 	if (!is_alone(path) && has_owner(name))
 		return;
-	sys3(SYS_unlinkat, AT_FDCWD, name, 0);
+	if (is_still_ours(cookie, name))
+		sys3(SYS_unlinkat, AT_FDCWD, name, 0);
 	mask_drop(cookie, MASK_PATH);
+	mask_drop(cookie, MASK_FILE);
 }
 
 void path_closed(uint64_t cookie)

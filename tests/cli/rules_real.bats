@@ -600,3 +600,38 @@ move_to_path() {
 	[ "$(tail -n 1 one.out)" = "nobody came" ]
 	[ ! -e "$SOCKET" ]
 }
+
+@test "what another server has put at the path stays there, after an exec too" {
+	cat >server.py <<-'END'
+		import os, socket, sys
+		path = sys.argv[2]
+		if sys.argv[1] != "again":
+		    s = socket.socket()
+		    s.bind(("127.0.0.1", int(sys.argv[1])))
+		    s.listen()
+		    if sys.argv[3] == "exec":
+		        os.set_inheritable(s.fileno(), True)
+		        os.execvp("python3", ["python3", sys.argv[0], "again", path, str(s.fileno())])
+		else:
+		    s = socket.socket(fileno=int(sys.argv[3]))
+		print("bound", flush=True)
+		sys.stdin.readline()
+		s.close()
+		print("closed", flush=True)
+	END
+	for how in stay exec; do
+		for whose in ours others; do
+			ruled one --redirect "$PORT=unix:$SOCKET" -- python3 server.py "$PORT" "$SOCKET" "$how"
+			wait_for grep -qx bound one.out
+			[ "$whose" = ours ] || {
+				rm "$SOCKET"
+				python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$SOCKET"
+			}
+			echo >one.in
+			wait "$PID"
+			grep -qx closed one.out
+			if [ "$whose" = ours ]; then [ ! -e "$SOCKET" ]; else rm "$SOCKET"; fi
+			rm -r "$SESSION"
+		done
+	done
+}
