@@ -635,3 +635,28 @@ move_to_path() {
 		done
 	done
 }
+
+@test "a child forked by number goes on serving at the path when its parent has ended" {
+	cat >server.py <<-'END'
+		import ctypes, os, socket, sys
+		s = socket.socket()
+		s.bind(("127.0.0.1", int(sys.argv[1])))
+		s.listen()
+		SYS_clone = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+		SIGCHLD = 17
+		pid = ctypes.CDLL(None).syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)
+		if pid > 0:
+		    print(pid, flush=True)
+		    sys.exit(0)
+		s.accept()[0].sendall(b"served\n")
+		os._exit(0)
+	END
+	ruled one --redirect "$PORT=unix:$SOCKET" -- python3 server.py "$PORT"
+	wait "$PID"
+	own "$(cat one.out)"
+	[ "$(inside python3 -c 'if True:
+		import socket, sys
+		print(socket.create_connection(("127.0.0.1", int(sys.argv[1]))).recv(100))' "$PORT")" = "b'served\\n'" ]
+	wait_for gone "$(cat one.out)"
+	[ ! -e "$SOCKET" ]
+}
