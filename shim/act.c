@@ -25,6 +25,22 @@ bool act_copy(void *to, const void *from, size_t len)
 	return true;
 }
 
+/*
+ * Linux takes an address of no family for IPv4: __inet_bind in net/ipv4/af_inet.c where it is INADDR_ANY,
+ * udp_sendmsg and raw_sendmsg any; ping sockets do not.  To connect(2) it is another question.
+ */
+static bool is_taken_for_ipv4(const struct act *a, socklen_t len)
+{
+	struct sockaddr_in in;
+
+	memcpy(&in, &a->asked_room, sizeof(in));
+	if (a->family != AF_INET || in.sin_family != AF_UNSPEC || len < sizeof(in))
+		return false;
+	if (a->call == RULE_SEND)
+		return a->type == SOCK_RAW || (a->type == SOCK_DGRAM && a->protocol != IPPROTO_ICMP);
+	return a->call == RULE_BIND && in.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
 static bool read_address(struct act *a, const struct sockaddr *addr, socklen_t len)
 {
 	if (addr == NULL || len < sizeof(sa_family_t) || len > sizeof(a->asked_room))
@@ -32,6 +48,8 @@ static bool read_address(struct act *a, const struct sockaddr *addr, socklen_t l
 	memset(&a->asked_room, 0, sizeof(a->asked_room));
 	if (!act_copy(&a->asked_room, addr, len))
 		return false;
+	if (is_taken_for_ipv4(a, len))
+		a->asked_room.ss_family = AF_INET;
 	a->asked_addr = (const struct sockaddr *)&a->asked_room;
 	endpoint_of(a->asked_addr, len, &a->asked);
 	return true;
@@ -346,7 +364,7 @@ int act_refused(int error)
 
 bool act_again(const struct act *a, int error)
 {
-	return error == EADDRINUSE && a->moved && a->call == RULE_BIND && path_take_dead(&a->real, a->type);
+	return error == EADDRINUSE && a->moved && a->call == RULE_BIND && path_take_dead(&a->real);
 }
 
 int act_error(const struct act *a, int error)

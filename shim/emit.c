@@ -272,13 +272,27 @@ void emit_no_socket(int family, int type, int protocol, int error)
 	append(&ev, false);
 }
 
+/* An IPv4 socket takes an address of no family for one of its own: act.c.  Others refuse it, by these. */
+static bool is_taken_for_ipv4(const struct sockaddr *addr, socklen_t len, int error)
+{
+	return addr != NULL && len >= sizeof(struct sockaddr_in) && addr->sa_family == AF_UNSPEC &&
+	       error != EAFNOSUPPORT && error != EINVAL;
+}
+
 void emit_bind(int fd, uint64_t cookie, const struct sockaddr *addr, socklen_t len, int error)
 {
 	struct ps_event ev = NEW_EVENT(PS_BIND, fd);
+	struct sockaddr_in in;
 
 	ev.error = (uint16_t)error;
 	ev.bind.cookie = cookie;
-	append_addr(&ev, &ev.bind.address, addr_if_read(addr, len, error), len, false);
+	addr = addr_if_read(addr, len, error);
+	if (is_taken_for_ipv4(addr, len, error)) {
+		memcpy(&in, addr, sizeof(in));
+		in.sin_family = AF_INET;
+		addr = (const struct sockaddr *)&in;
+	}
+	append_addr(&ev, &ev.bind.address, addr, len, false);
 }
 
 void emit_listen(int fd, uint64_t cookie, int backlog, int error)

@@ -193,7 +193,7 @@ void mask_inherit(uint64_t listener, uint64_t connection)
 
 void mask_move(uint64_t from, uint64_t to)
 {
-	for (enum mask_what what = MASK_LOCAL; what <= MASK_PATH; what++) {
+	for (enum mask_what what = MASK_LOCAL; what <= MASK_FILE; what++) {
 		copy(from, what, to, what);
 		mask_drop(from, what);
 	}

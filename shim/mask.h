@@ -23,6 +23,7 @@ enum mask_what {
 	MASK_PEER,	 /* the name that connect() was given */
 	MASK_BORN, /* family, and in port the protocol, of a socket that was replaced by one of another */
 	MASK_PATH, /* the UNIX path that was made for it, to be removed */
+	MASK_FILE, /* in ip, which file that is: st_dev and st_ino */
 };
 
 extern _Atomic bool mask_used;

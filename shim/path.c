@@ -32,13 +32,40 @@ static bool has_path(const struct endpoint *ep)
 	return ep->family == AF_UNIX && ep->port > 0 && ep->name[0] != '\0';
 }
 
+/* The socket's file at that name, in out->ip. */
+static bool file_at(const char *name, struct endpoint *out)
+{
+	struct stat st = { 0 };
+	uint64_t file[2];
+
+	if (see_nothing() || sys4(SYS_newfstatat, AT_FDCWD, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISSOCK(st.st_mode))
+		return false;
+	file[0] = st.st_dev;
+	file[1] = st.st_ino;
+	*out = (struct endpoint){ 0 };
+	memcpy(out->ip, file, sizeof(file));
+	return true;
+}
+
+static void name_of(const struct endpoint *path, char out[static sizeof(path->name) + 1])
+{
+	memcpy(out, path->name, path->port);
+	out[path->port] = '\0';
+}
+
 void path_made(uint64_t cookie, const struct endpoint *made)
 {
-	struct endpoint path = *made;
+	struct endpoint path = *made, file;
+	char name[sizeof(path.name) + 1];
 
+	if (!has_path(made))
+		return;
 	path.scope = alone_mark();
-	if (has_path(made))
-		mask_put(cookie, MASK_PATH, &path);
+	name_of(made, name);
+	if (file_at(name, &file))
+		mask_put(cookie, MASK_FILE, &file);
+	mask_put(cookie, MASK_PATH, &path);
 }
 
 static bool is_held(uint64_t cookie)
@@ -70,15 +97,26 @@ static bool has_owner(const char *path)
 	return lines_find("/proc/self/net/unix", is_owner_of, path) != 0;
 }
 
+/* Not what another server has put there since. */
+static bool is_still_ours(uint64_t cookie, const char *name)
+{
+	struct endpoint made, there;
+
+	return mask_get(cookie, MASK_FILE, &made) && file_at(name, &there) &&
+	       memcmp(made.ip, there.ip, sizeof(made.ip)) == 0;
+}
+
 static void remove_path(uint64_t cookie, const struct endpoint *path)
 {
-	char name[sizeof(path->name) + 1] = "";
+	char name[sizeof(path->name) + 1];
 
-	memcpy(name, path->name, path->port);
+	name_of(path, name);
 	if (!is_alone(path) && has_owner(name))
 		return;
-	sys3(SYS_unlinkat, AT_FDCWD, name, 0);
+	if (is_still_ours(cookie, name))
+		sys3(SYS_unlinkat, AT_FDCWD, name, 0);
 	mask_drop(cookie, MASK_PATH);
+	mask_drop(cookie, MASK_FILE);
 }
 
 void path_closed(uint64_t cookie)
@@ -126,17 +164,15 @@ void path_exit(void)
 		mask_each_path(close_path);
 }
 
-/* A listener refuses nobody. */
-static bool is_dead(const struct sockaddr_storage *sa, socklen_t len, uint16_t type)
+/*
+ * Asked by a socket of datagrams: unix_find_other in net/unix/af_unix.c says EPROTOTYPE of a stream socket's
+ * path, listening or only bound, and ECONNREFUSED only where no socket has it.  A stream would be refused by
+ * what does not listen yet, and be a connection to what does.
+ */
+static bool is_dead(const struct sockaddr_storage *sa, socklen_t len)
 {
-	struct stat st = { 0 };
-	int probe, ret;
+	int probe = (int)sys3(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), ret;
 
-	if (sys4(SYS_newfstatat, AT_FDCWD, ((const struct sockaddr_un *)sa)->sun_path, &st,
-		 AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISSOCK(st.st_mode) || st.st_uid != (uid_t)sys0(SYS_geteuid))
-		return false;
-	probe = (int)sys3(SYS_socket, AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe < 0)
 		return false;
 	ret = (int)sys3(SYS_connect, probe, sa, len);
@@ -144,11 +180,15 @@ static bool is_dead(const struct sockaddr_storage *sa, socklen_t len, uint16_t t
 	return ret == -ECONNREFUSED;
 }
 
-bool path_take_dead(const struct endpoint *path, uint16_t type)
+bool path_take_dead(const struct endpoint *path)
 {
 	struct sockaddr_storage sa;
+	const char *name = ((const struct sockaddr_un *)&sa)->sun_path;
 	socklen_t len = endpoint_sockaddr(path, &sa);
+	struct stat st = { 0 };
 
-	return has_path(path) && !see_nothing() && is_dead(&sa, len, type) &&
-	       sys3(SYS_unlinkat, AT_FDCWD, ((const struct sockaddr_un *)&sa)->sun_path, 0) == 0;
+	return has_path(path) && !see_nothing() &&
+	       sys4(SYS_newfstatat, AT_FDCWD, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode) &&
+	       st.st_uid == (uid_t)sys0(SYS_geteuid) && is_dead(&sa, len) &&
+	       sys3(SYS_unlinkat, AT_FDCWD, name, 0) == 0;
 }

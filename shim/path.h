@@ -26,7 +26,7 @@ void path_sent(uint64_t cookie);
 /* The process ends. */
 void path_exit(void);
 
-/* Removes a socket of ours at that path that nobody listens on, as a SIGKILL leaves it; true if it was so. */
-bool path_take_dead(const struct endpoint *path, uint16_t type);
+/* Removes a socket of ours at that path that no process has, as a SIGKILL leaves it; true if it was so. */
+bool path_take_dead(const struct endpoint *path);
 
 #endif

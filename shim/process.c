@@ -313,6 +313,8 @@ void process_before_unseen_fork(void)
 {
 	uint64_t id = atomic_load_explicit(&unshared.process, memory_order_relaxed);
 
+	/* It has no ordinal, but whoever asks whether there was a fork must hear of it. */
+	atomic_fetch_add_explicit(&unshared.forks, 1, memory_order_relaxed);
 	if (atomic_load_explicit(&self.log.claimant, memory_order_relaxed) != id)
 		atomic_store_explicit(&self.log.claimant, id, memory_order_relaxed);
 }

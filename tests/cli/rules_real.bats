@@ -591,3 +591,98 @@ move_to_path() {
 		rm -r "$SESSION"
 	done
 }
+
+@test "a path that another server has is taken from it neither before it listens nor after" {
+	cat >server.py <<-'END'
+		import errno, socket, sys
+		s = socket.socket()
+		try:
+		    s.bind(("127.0.0.1", int(sys.argv[1])))
+		except OSError as e:
+		    sys.exit(errno.errorcode[e.errno])
+		for word in "bound", "listening":
+		    print(word, flush=True)
+		    sys.stdin.readline()
+		    s.listen()
+		s.settimeout(0)
+		try:
+		    print("accepted", s.accept())
+		except BlockingIOError:
+		    print("nobody came")
+	END
+	second() {
+		run -1 --separate-stderr inside python3 server.py "$PORT"
+		[ "$stderr" = EADDRINUSE ]
+		[ -S "$SOCKET" ]
+	}
+	ruled one --redirect "$PORT=unix:$SOCKET" -- python3 server.py "$PORT"
+	wait_for grep -qx bound one.out
+	second
+	echo >one.in
+	wait_for grep -qx listening one.out
+	second
+	echo >one.in
+	wait "$PID"
+	[ "$(tail -n 1 one.out)" = "nobody came" ]
+	[ ! -e "$SOCKET" ]
+}
+
+@test "what another server has put at the path stays there, after an exec too" {
+	cat >server.py <<-'END'
+		import os, socket, sys
+		path = sys.argv[2]
+		if sys.argv[1] != "again":
+		    s = socket.socket()
+		    s.bind(("127.0.0.1", int(sys.argv[1])))
+		    s.listen()
+		    if sys.argv[3] == "exec":
+		        os.set_inheritable(s.fileno(), True)
+		        os.execvp("python3", ["python3", sys.argv[0], "again", path, str(s.fileno())])
+		else:
+		    s = socket.socket(fileno=int(sys.argv[3]))
+		print("bound", flush=True)
+		sys.stdin.readline()
+		s.close()
+		print("closed", flush=True)
+	END
+	for how in stay exec; do
+		for whose in ours others; do
+			ruled one --redirect "$PORT=unix:$SOCKET" -- python3 server.py "$PORT" "$SOCKET" "$how"
+			wait_for grep -qx bound one.out
+			[ "$whose" = ours ] || {
+				rm "$SOCKET"
+				python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$SOCKET"
+			}
+			echo >one.in
+			wait "$PID"
+			grep -qx closed one.out
+			if [ "$whose" = ours ]; then [ ! -e "$SOCKET" ]; else rm "$SOCKET"; fi
+			rm -r "$SESSION"
+		done
+	done
+}
+
+@test "a child forked by number goes on serving at the path when its parent has ended" {
+	cat >server.py <<-'END'
+		import ctypes, os, socket, sys
+		s = socket.socket()
+		s.bind(("127.0.0.1", int(sys.argv[1])))
+		s.listen()
+		SYS_clone = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+		SIGCHLD = 17
+		pid = ctypes.CDLL(None).syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)
+		if pid > 0:
+		    print(pid, flush=True)
+		    sys.exit(0)
+		s.accept()[0].sendall(b"served\n")
+		os._exit(0)
+	END
+	ruled one --redirect "$PORT=unix:$SOCKET" -- python3 server.py "$PORT"
+	wait "$PID"
+	own "$(cat one.out)"
+	[ "$(inside python3 -c 'if True:
+		import socket, sys
+		print(socket.create_connection(("127.0.0.1", int(sys.argv[1]))).recv(100))' "$PORT")" = "b'served\\n'" ]
+	wait_for gone "$(cat one.out)"
+	[ ! -e "$SOCKET" ]
+}

@@ -152,3 +152,27 @@ cleared() {
 	run -0 "$PORTSHIM" run -o two -r "accept -> cloexec" -- /usr/bin/python3 cleared.py "$PORT"
 	[ "$output" = "stays closes closes closes " ]
 }
+
+@test "an address without a family, which an IPv4 socket takes for its own" {
+	cat >unspec.py <<-'END'
+		import ctypes, errno, socket, struct, sys
+		libc = ctypes.CDLL(None, use_errno=True)
+		kept = []
+		for i in range(2):
+		    s = socket.socket()
+		    kept.append(s)
+		    bound = libc.bind(s.fileno(), struct.pack("=HH12x", 0, socket.htons(int(sys.argv[1]))), 16)
+		    print(errno.errorcode[ctypes.get_errno()] if bound < 0 else "bound")
+	END
+	expect() {
+		run -0 "$PORTSHIM" run -o "$SESSION" "${RULES[@]}" -- python3 unspec.py "$PORT"
+		[ "${lines[*]}" = "$1" ]
+		run -0 bind_of "0.0.0.0:$PORT"
+		[ "${#lines[@]}" -eq 2 ]
+	}
+	RULES=()
+	expect "bound EADDRINUSE"
+	rm -r "$SESSION"
+	RULES=(--deny "$PORT")
+	expect "EACCES EACCES"
+}

@@ -446,6 +446,35 @@ static void datagrams_keep_name(void)
 	show_local("server", server);
 }
 
+/* An IPv4 socket takes an address without a family for one of its own. */
+static void no_family(void)
+{
+	struct address a = ip4("0.0.0.0", asked_port());
+	int fd = tcp(0);
+
+	a.sa.sa_family = AF_UNSPEC;
+	OK(bind(fd, &a.sa, a.len));
+	OK(listen(fd, 1));
+	show_local("listener", fd);
+	a = ip4("127.0.0.1", asked_port());
+	a.sa.sa_family = AF_UNSPEC;
+	FAILS(EAFNOSUPPORT, bind(tcp(0), &a.sa, a.len));
+	a = ip6("::", asked_port());
+	a.sa.sa_family = AF_UNSPEC;
+	FAILS(EAFNOSUPPORT, bind(OK(socket(AF_INET6, SOCK_STREAM, 0)), &a.sa, a.len));
+}
+
+static void datagrams_no_family(void)
+{
+	struct address to = ip4("127.0.0.1", asked_port());
+	int server = udp_bound(), client = OK(socket(AF_INET, SOCK_DGRAM, 0));
+
+	to.sa.sa_family = AF_UNSPEC;
+	IS(4, sendto(client, "ping", 4, 0, &to.sa, to.len));
+	get(server, "ping");
+	OK(connect(client, &to.sa, to.len));
+}
+
 static void bad_addresses(void)
 {
 	struct address a = ip4("127.0.0.1", asked_port());
@@ -526,6 +555,8 @@ const struct test_case cases[] = {
 	{ "messages", messages },
 	{ "datagrams_keep_name", datagrams_keep_name },
 	{ "datagrams_connected", datagrams_connected },
+	{ "no_family", no_family },
+	{ "datagrams_no_family", datagrams_no_family },
 	{ "bad_addresses", bad_addresses },
 	{ "refused", refused },
 	{ "not_ours", not_ours },
