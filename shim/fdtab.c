@@ -14,6 +14,15 @@ _Static_assert(SEGMENT_FDS == FDTAB_FIRST, "the first segment is one of them");
 TABLE struct fd_entry fdtab_first[FDTAB_FIRST];
 TABLE static _Atomic(struct fd_entry *) segments[SEGMENTS]; /* the first is fdtab_first, and not here */
 HOT static _Atomic unsigned end;
+HOT _Atomic bool fdtab_lacking;
+
+static void raise_end(unsigned to)
+{
+	unsigned now = atomic_load_explicit(&end, memory_order_relaxed);
+
+	while (now < to && !atomic_compare_exchange_weak(&end, &now, to))
+		;
+}
 
 static struct fd_entry *map_segment(unsigned i)
 {
@@ -23,18 +32,16 @@ static struct fd_entry *map_segment(unsigned i)
 
 	if (p < 0 && p > -4096)
 		return NULL;
+	/* It may be late: what is open there was not entered. */
+	if (atomic_load_explicit(&fdtab_lacking, memory_order_relaxed)) {
+		for (unsigned n = 0; n < SEGMENT_FDS; n++)
+			atomic_init(&((struct fd_entry *)p)[n].word, FD_MAYBE);
+		raise_end((i + 1) * SEGMENT_FDS);
+	}
 	if (atomic_compare_exchange_strong(&segments[i], &none, (struct fd_entry *)p))
 		return (struct fd_entry *)p;
 	sys2(SYS_munmap, p, size);
 	return none;
-}
-
-static void raise_end(unsigned to)
-{
-	unsigned now = atomic_load_explicit(&end, memory_order_relaxed);
-
-	while (now < to && !atomic_compare_exchange_weak(&end, &now, to))
-		;
 }
 
 struct fd_entry *fdtab_entry(int fd, bool may_map)

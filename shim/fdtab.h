@@ -66,6 +66,15 @@ static inline struct fd_entry *fdtab_find(int fd)
 	return (unsigned)fd < FDTAB_FIRST ? &fdtab_first[fd] : fdtab_entry(fd, false);
 }
 
+/* An entry could not be had once: what the table does not have may be a socket all the same. */
+extern _Atomic bool fdtab_lacking;
+
+static inline bool fdtab_lacks(int fd)
+{
+	return atomic_load_explicit(&fdtab_lacking, memory_order_relaxed) && (unsigned)fd >= FDTAB_FIRST &&
+	       fdtab_entry(fd, false) == NULL;
+}
+
 /* One more than the highest fd that ever had an entry made. */
 unsigned fdtab_end(void);
 

@@ -21,7 +21,9 @@ static uint64_t masked_at(int fd)
 
 static uint64_t word_of(int fd)
 {
-	return thread.vfork_child != 0 ? 0 : fd_word(fdtab_find(fd));
+	if (thread.vfork_child != 0)
+		return 0;
+	return fdtab_lacks(fd) ? FD_MAYBE : fd_word(fdtab_find(fd));
 }
 
 int hook_dup(int old)

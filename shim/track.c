@@ -334,7 +334,7 @@ static void dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t c
 	if (FD_STATE(old_word) == FD_NONE) {
 		/* Another call may have put a socket there and not have said so yet: one in flight, be it
 		 * of another thread or of the code that this signal handler has interrupted. */
-		if (IN_FLIGHT(track_read(&self.changes)) > 1 - own_closers ||
+		if (fdtab_lacks(new) || IN_FLIGHT(track_read(&self.changes)) > 1 - own_closers ||
 		    fd_word(entry_of(old)) != old_word || !undisturbed(closers_before, own_closers) ||
 		    FD_STATE(fd_word(entry_of(new))) != FD_NONE)
 			track_look(new, 0);
@@ -358,14 +358,23 @@ void track_dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t cl
 		track_close_on_exec(new);
 }
 
+/* The table knows nothing of it and the log may: its end is recorded where it cannot be ruled out. */
+static void closing_unknown(int fd, bool in_table)
+{
+	uint64_t cookie = 0;
+	enum seen seen = see_cookie(fd, &cookie);
+
+	if (seen == SEEN_SOCKET || (seen == SEEN_NOTHING && !in_table))
+		emit_close(log_stamp(), fd, cookie, false, 0);
+}
+
 uint64_t track_closing(int fd)
 {
 	struct fd_entry *e = entry_of(fd);
 	uint64_t word = fd_word(e), cookie;
 
-	if (thread.vfork_child != 0) {
-		if (see_cookie(fd, &cookie) == SEEN_SOCKET)
-			emit_close(log_stamp(), fd, cookie, false, 0);
+	if (thread.vfork_child != 0 || fdtab_lacks(fd)) {
+		closing_unknown(fd, thread.vfork_child != 0);
 		return 0;
 	}
 	if (FD_STATE(word) == FD_NONE)
@@ -408,7 +417,7 @@ struct counted track_closing_range(unsigned first, unsigned last)
 	struct counted before = track_counted();
 	unsigned end = fdtab_end();
 
-	if (thread.vfork_child != 0) {
+	if (thread.vfork_child != 0 || (last >= FDTAB_FIRST && atomic_load(&fdtab_lacking))) {
 		emit_close_range(log_stamp(), first, last);
 		return before;
 	}

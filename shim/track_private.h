@@ -15,9 +15,14 @@ static inline struct fd_entry *entry_of(int fd)
 
 static inline struct fd_entry *entry_for(int fd)
 {
-	return thread.vfork_child != 0
-		       ? NULL
-		       : fdtab_entry(fd, !atomic_load_explicit(&self.quiet, memory_order_relaxed));
+	struct fd_entry *e;
+
+	if (thread.vfork_child != 0)
+		return NULL;
+	e = fdtab_entry(fd, !atomic_load_explicit(&self.quiet, memory_order_relaxed));
+	if (e == NULL && fd >= 0)
+		atomic_store_explicit(&fdtab_lacking, true, memory_order_relaxed);
+	return e;
 }
 
 /* Raises the generation and says MAYBE; returns the word before, and the new one in *marked. */

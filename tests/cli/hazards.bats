@@ -212,6 +212,14 @@ on_small_tmpfs() {
 	finish limited "$limited"
 }
 
+# Remedy: what the table has no room for is asked for at its end.
+@test "RLIMIT_AS as high descriptors are made: their ends are recorded" {
+	both no-table "$HAZARD" no-table
+	same_as_kernel "$RECORDED"
+	that '.[0].fds | contains([3003, 3006, 3007])'
+	both_end no-table
+}
+
 # Remedy: chunks are claimed by mapping a file that is closed again, which needs a number for a moment:
 # where there is none, that is a counted drop; stock is taken without a descriptor.
 @test "EMFILE: no number is left, and the table is right" {

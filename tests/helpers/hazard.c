@@ -299,6 +299,23 @@ static int as(int argc, char **argv)
 	return rest();
 }
 
+/* High numbers, of which our table has no room to know anything. */
+static int no_table(int argc, char **argv)
+{
+	struct rlimit numbers = { 8192, 8192 }, memory, little = { 1 << 20, 1 << 20 };
+	int s = listener();
+
+	CHECK(getrlimit(RLIMIT_AS, &memory) == 0 && setrlimit(RLIMIT_NOFILE, &numbers) == 0);
+	little.rlim_max = memory.rlim_max;
+	CHECK(setrlimit(RLIMIT_AS, &little) == 0);
+	for (int fd = 3000; fd < 3008; fd++)
+		CHECK(dup2(s, fd) == fd);
+	CHECK(setrlimit(RLIMIT_AS, &memory) == 0);
+	CHECK(close(3000) == 0 && dup2(STDIN_FILENO, 3001) == 3001 && syscall(SYS_close, 3002) == 0);
+	CHECK(dup2(3003, s) == s && close_range(3004, 3005, 0) == 0);
+	return rest();
+}
+
 static int fill_fds(int fd)
 {
 	int n = 0;
@@ -951,6 +968,7 @@ static const struct {
 	{ "reused", reused, 0 },
 	{ "fsize", fsize, 0 },
 	{ "as", as, 1 },
+	{ "no-table", no_table, 0 },
 	{ "nofile", nofile, 0 },
 	{ "locked", locked, 0 },
 	{ "churn", churning, 1 },
