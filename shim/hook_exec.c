@@ -259,7 +259,7 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 	struct environ_identity id;
 	struct fork_ticket ticket;
 	struct program program;
-	pid_t child = 0;
+	pid_t unasked, *child = pid != NULL ? pid : &unasked;
 	int ret;
 
 	if (room == 0 || !process_enter() || see_nothing())
@@ -275,11 +275,11 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 	/* A program that will not report leaves it to whom it starts: he must not take it for his own. */
 	id = (struct environ_identity){ .process = ticket.child,
 					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0 };
-	ret = call(&child, file, actions, attr, argv,
+	/* Into the program's own variable: libc sets it before it lets the signal of the child's end in. */
+	ret = call(child, file, actions, attr, argv,
 		   environ_complete(envp, program.preload, &id, out, &strings));
-	process_after_fork(&ticket, child, ret);
-	if (ret == 0 && pid != NULL)
-		*pid = child;
+	/* A handler may have set it to something else meanwhile. */
+	process_after_fork(&ticket, ret == 0 && *child > 0 ? *child : 0, ret);
 	return ret;
 }
 

@@ -991,6 +991,55 @@ static void spawn_threads(void)
 	many_threads(4, spawn_many);
 }
 
+static pid_t spawned_now;
+static pthread_t spawner;
+
+static void see_spawned(int sig)
+{
+	say("the handler %s\n", spawned_now > 0 ? "knows the child" : "finds a child that nobody knows");
+}
+
+/* The child waits in its first action, and libc has every signal blocked; it waits in its second until
+ * there is one. */
+static void signal_in_spawn(void *arg)
+{
+	int first = open("first", O_WRONLY | O_CLOEXEC), second;
+
+	CHECK(pthread_kill(spawner, SIGUSR1) == 0);
+	second = open("second", O_WRONLY | O_CLOEXEC);
+	CHECK(close(first) == 0 && close(second) == 0);
+}
+
+static void spawn_handler_of(spawn_fn *call)
+{
+	struct sigaction sa = { .sa_handler = see_spawned };
+	posix_spawn_file_actions_t actions;
+	char *argv[] = { (char *)"true", NULL };
+	struct thread t;
+
+	CHECK(mkfifo("first", 0600) == 0 && mkfifo("second", 0600) == 0);
+	CHECK(sigaction(SIGUSR1, &sa, NULL) == 0);
+	CHECK(posix_spawn_file_actions_init(&actions) == 0);
+	CHECK(posix_spawn_file_actions_addopen(&actions, 30, "first", O_RDONLY, 0) == 0);
+	CHECK(posix_spawn_file_actions_addopen(&actions, 31, "second", O_RDONLY, 0) == 0);
+	spawner = pthread_self();
+	thread_start(&t, signal_in_spawn, NULL);
+	IS(0, call(&spawned_now, "/bin/true", &actions, NULL, argv, environ));
+	CHECK(thread_join(&t) == (void *)1);
+	show_end(spawned_now);
+	CHECK(posix_spawn_file_actions_destroy(&actions) == 0);
+}
+
+static void spawn_handler(void)
+{
+	spawn_handler_of(posix_spawn);
+}
+
+static void spawnp_handler(void)
+{
+	spawn_handler_of(posix_spawnp);
+}
+
 /* ---- _exit, _Exit ---- */
 
 static void at_exit(void)
@@ -1129,10 +1178,12 @@ const struct test_case cases[] = {
 	{ "execveat/more errors", execveat_more_errors },
 	{ "posix_spawn", spawn_success },
 	{ "posix_spawn/errors", spawn_errors },
+	{ "posix_spawn/handler", spawn_handler },
 	{ "posix_spawn/threads", spawn_threads },
 	{ "posix_spawnp", spawnp_success },
 	{ "posix_spawnp/search", spawnp_search },
 	{ "posix_spawnp/errors", spawnp_errors },
+	{ "posix_spawnp/handler", spawnp_handler },
 	{ "_exit", exit_plain },
 	{ "_exit/thread", exit_thread },
 	{ "_exit/handler", exit_handler },
