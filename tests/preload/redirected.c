@@ -464,6 +464,31 @@ static void no_family(void)
 	FAILS(EAFNOSUPPORT, bind(OK(socket(AF_INET6, SOCK_STREAM, 0)), &a.sa, a.len));
 }
 
+static void stream_with_address(void)
+{
+	struct address to = ip4("127.0.0.1", asked_port());
+	int listener = listening(), client = connected(), server = accepted(listener);
+
+	IS(4, sendto(client, "ping", 4, 0, &to.sa, to.len));
+	get(server, "ping");
+	IS(4, sendto(server, "pong", 4, 0, &to.sa, to.len));
+	get(client, "pong");
+}
+
+static void datagrams_by_ipv6(void)
+{
+	struct address to = ip4("127.0.0.1", asked_port()), from = { .len = sizeof(from.storage) };
+	int server = udp_bound(), client = OK(socket(AF_INET6, SOCK_DGRAM, 0));
+	char buf[8] = "";
+
+	IS(4, sendto(client, "ping", 4, 0, &to.sa, to.len));
+	IS(4, recvfrom(server, buf, sizeof(buf), 0, &from.sa, &from.len));
+	IS(4, sendto(server, "pong", 4, 0, &from.sa, from.len));
+	from.len = sizeof(from.storage);
+	IS(4, recvfrom(client, buf, sizeof(buf), 0, &from.sa, &from.len));
+	show("answer from", &from.sa, from.len);
+}
+
 static void datagrams_no_family(void)
 {
 	struct address to = ip4("127.0.0.1", asked_port());
@@ -557,6 +582,8 @@ const struct test_case cases[] = {
 	{ "datagrams_connected", datagrams_connected },
 	{ "no_family", no_family },
 	{ "datagrams_no_family", datagrams_no_family },
+	{ "datagrams_by_ipv6", datagrams_by_ipv6 },
+	{ "stream_with_address", stream_with_address },
 	{ "bad_addresses", bad_addresses },
 	{ "refused", refused },
 	{ "not_ours", not_ours },
