@@ -247,6 +247,13 @@ static bool is_taken(const struct act *a)
 	       see_option(a->fd, SO_REUSEPORT) == 0;
 }
 
+/* An IPv6 socket sends to IPv4 addresses too, unless it is IPV6_V6ONLY: the kernel says so. */
+static bool can_send(const struct act *a)
+{
+	return a->real.family == a->real_family ||
+	       (a->real.family == AF_INET && a->asked.family == AF_INET && a->real_family == AF_INET6);
+}
+
 static int redirect(struct act *a)
 {
 	const struct rule_where *where = &a->plan.action[ACT_REDIRECT]->where;
@@ -254,10 +261,10 @@ static int redirect(struct act *a)
 
 	if (ret < 0)
 		return -ret;
-	if (a->real.family != a->real_family && a->call != RULE_SEND)
-		ret = change_family(a, a->real.family);
+	if (a->call == RULE_SEND)
+		ret = can_send(a) ? 0 : EAFNOSUPPORT;
 	else if (a->real.family != a->real_family)
-		ret = EAFNOSUPPORT;
+		ret = change_family(a, a->real.family);
 	if (ret == 0 && is_bound(a))
 		ret = EINVAL;
 	else if (ret == 0 && is_taken(a))
@@ -330,6 +337,19 @@ static void local_name(const struct act *a, int fd, struct endpoint *out)
 		endpoint_of((struct sockaddr *)&sa, len, out);
 }
 
+/* The address of a stream is looked at only to connect by it: tcp_sendmsg_locked in net/ipv4/tcp.c.  A UNIX
+ * socket in its place would refuse one (EISCONN). */
+static bool ignores_address(struct act *a)
+{
+	if (a->call != RULE_SEND || a->type != SOCK_STREAM || (a->flags & MSG_FASTOPEN))
+		return false;
+	if (a->real_family != a->family) {
+		a->addr = NULL;
+		a->len = 0;
+	}
+	return true;
+}
+
 int act_before(struct act *a, enum rule_call call, int fd, const struct sockaddr *addr, socklen_t len)
 {
 	bool wanted = our_rules_wants(call);
@@ -341,7 +361,7 @@ int act_before(struct act *a, enum rule_call call, int fd, const struct sockaddr
 	a->fd = fd;
 	a->cookie = 0;
 	a->acting = a->moved = a->masked = false;
-	if ((!wanted && !mask_any()) || !describe(a))
+	if ((!wanted && !mask_any()) || !describe(a) || ignores_address(a))
 		return 0;
 	/* No rule, and a socket that was never replaced: the address need not be looked at. */
 	if ((!wanted && a->real_family == a->family) || (call != RULE_LISTEN && !read_address(a, addr, len)))
@@ -393,6 +413,26 @@ static void mask_connect(const struct act *a)
 		mask_put_source(a->cookie, &a->real, &a->asked);
 }
 
+static void map_into_ipv6(struct endpoint *ep)
+{
+	struct in6_addr ip = endpoint_as_ipv6(ep);
+
+	ep->family = AF_INET6;
+	memcpy(ep->ip, &ip, sizeof(ip));
+}
+
+/* The answer comes from an address of the socket's own family. */
+static void mask_sent(const struct act *a)
+{
+	struct endpoint source = a->real, asked = a->asked;
+
+	if (source.family == AF_INET && a->real_family == AF_INET6) {
+		map_into_ipv6(&source);
+		map_into_ipv6(&asked);
+	}
+	mask_put_source(a->cookie, &source, &asked);
+}
+
 void act_after(struct act *a, int error)
 {
 	if (a->call == RULE_BIND && !a->moved && error == 0 && mask_any())
@@ -406,7 +446,7 @@ void act_after(struct act *a, int error)
 	else if (a->call == RULE_CONNECT)
 		mask_connect(a);
 	else if (a->masked)
-		mask_put_source(a->cookie, &a->real, &a->asked);
+		mask_sent(a);
 }
 
 /* ---- accepted connections ---- */

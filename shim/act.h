@@ -25,6 +25,7 @@ struct act {
 	socklen_t len;
 	const struct sockaddr *asked_addr; /* what the program gave, in memory that can be read */
 	int backlog;			   /* listen */
+	int flags;			   /* send */
 	bool acting;
 	bool moved; /* a redirect is under way: asked and real differ */
 	bool masked;

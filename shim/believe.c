@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "act.h"
 #include "common/endpoint.h"
 #include "common/sys.h"
 #include "mask.h"
@@ -13,10 +14,12 @@
 socklen_t believe_room(const struct sockaddr *addr, const socklen_t *len)
 {
 	uintptr_t p = (uintptr_t)len;
+	socklen_t room;
 
+	/* What no pointer can be, where the copy makes no system call that would tell. */
 	if (addr == NULL || p < 65536 || p > UINTPTR_MAX >> 17 || p % sizeof(*len) != 0)
 		return 0;
-	return *len;
+	return act_copy(&room, len, sizeof(room)) ? room : 0;
 }
 
 /* By whose cookie the masks of fd are kept: an accepted connection's by its listener's. */

@@ -93,6 +93,7 @@ ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags)
 
 	if (!is_ruled(msg, &copy))
 		return send_plain(fd, msg, flags);
+	act.flags = flags;
 	error = act_before(&act, RULE_SEND, fd, copy.msg_name, copy.msg_namelen);
 	copy.msg_name = (void *)(uintptr_t)act.addr;
 	copy.msg_namelen = act.len;

@@ -80,6 +80,7 @@ ssize_t hook_sendto(int fd, const void *buf, size_t n, int flags, const struct s
 
 	if (addr == NULL || !(our_rules_wants(RULE_SEND) || mask_any()) || !process_enter_socket())
 		return REAL(sendto)(fd, buf, n, flags, addr, len);
+	act.flags = flags;
 	error = act_before(&act, RULE_SEND, fd, addr, len);
 	ret = error == 0 ? REAL(sendto)(fd, buf, n, flags, act.addr, act.len) : act_refused(error);
 	act_after(&act, ret < 0 ? errno : 0);

@@ -90,6 +90,25 @@ static struct mask *take_dead(struct mask *set)
 	return NULL;
 }
 
+/* Else a source of datagrams gives way, each in its turn as each write moves the versions on: there is no
+ * end of those that a socket sends to, and the last is the one whose answer is yet to come. */
+static struct mask *take_source(struct mask *set)
+{
+	unsigned turn = 0;
+
+	for (unsigned i = 0; i < WAYS; i++)
+		turn += atomic_load_explicit(&set[i].version, memory_order_relaxed);
+	for (unsigned i = 0; i < WAYS; i++) {
+		struct mask *m = &set[(turn + i) % WAYS];
+		uint64_t was = atomic_load_explicit(&m->key, memory_order_acquire);
+
+		if (was > BUSY && atomic_load_explicit(&m->what, memory_order_relaxed) == 0 &&
+		    atomic_compare_exchange_strong(&m->key, &was, BUSY))
+			return m;
+	}
+	return NULL;
+}
+
 static void write_mask(struct mask *m, uint64_t cookie, uint16_t what, const struct endpoint *asked)
 {
 	uint64_t words[ASKED_WORDS] = { 0 };
@@ -129,6 +148,8 @@ static int put(uint64_t key, uint64_t cookie, uint16_t what, const struct endpoi
 		m = take(set_of(key), 0);
 	if (m == NULL)
 		m = take_dead(set_of(key));
+	if (m == NULL)
+		m = take_source(set_of(key));
 	if (m == NULL)
 		return -ENOBUFS;
 	write_mask(m, cookie, what, asked);
@@ -276,17 +297,17 @@ void mask_each_path(void (*visit)(uint64_t cookie, const struct endpoint *path))
 		each(visit_path, &visit);
 }
 
-/* KEY.COOKIE.WHAT.FAMILY.PORT.SCOPE.NAME, in hex, for each; ':' between them. */
-static bool write_one(const struct seen_mask *m, void *arg)
+/* KEY.COOKIE.WHAT.FAMILY.PORT.SCOPE.NAME, in hex, for each; ':' between them.  KEY is 0 where the rest tells
+ * it: all that does not stand there makes room for others. */
+static void write_one(struct text *t, const struct seen_mask *m)
 {
-	struct text *t = arg, before = *t;
-	const uint64_t fields[] = {
-		m->key, m->cookie, m->what, m->asked.family, m->asked.port, m->asked.scope
-	};
-	size_t n = m->asked.family == AF_UNIX ? m->asked.port : sizeof(m->asked.ip);
+	struct text before = *t;
+	const uint64_t fields[] = { m->what == 0 ? m->key : 0, m->cookie,     m->what,
+				    m->asked.family,	       m->asked.port, m->asked.scope };
+	size_t n = m->asked.family == AF_UNIX	? m->asked.port
+		   : m->asked.family == AF_INET ? 4
+						: sizeof(m->asked.ip);
 
-	if (!is_open(m->cookie))
-		return true;
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		text_add_hex(t, fields[i]);
 		text_add(t, ".");
@@ -297,18 +318,38 @@ static bool write_one(const struct seen_mask *m, void *arg)
 	}
 	text_add(t, ":");
 	if (!t->full)
-		return true;
+		return;
 	/* All or nothing of each. */
 	*t = before;
 	t->buf[t->len] = '\0';
 	t->full = true;
-	return false;
 }
 
+static bool write_name(const struct seen_mask *m, void *arg)
+{
+	struct text *t = arg;
+
+	if (m->what != 0 && is_open(m->cookie))
+		write_one(t, m);
+	return !t->full;
+}
+
+static bool write_source(const struct seen_mask *m, void *arg)
+{
+	struct text *t = arg;
+
+	if (m->what == 0 && is_open(m->cookie))
+		write_one(t, m);
+	return !t->full;
+}
+
+/* Sources last: they come again with the next datagram that is sent. */
 bool mask_write(struct text *t)
 {
 	if (mask_any())
-		each(write_one, t);
+		each(write_name, t);
+	if (mask_any() && !t->full)
+		each(write_source, t);
 	return !t->full;
 }
 
@@ -331,7 +372,7 @@ void mask_read(const char *p)
 {
 	while (p != NULL && *p != '\0') {
 		struct endpoint ep = { 0 };
-		uint64_t f[6];
+		uint64_t f[6], key;
 
 		for (size_t i = 0; i < 6; i++) {
 			if (!text_take_u64(&p, 16, &f[i]) || *p++ != '.')
@@ -340,9 +381,10 @@ void mask_read(const char *p)
 		ep.family = (uint16_t)f[3];
 		ep.port = (uint16_t)f[4];
 		ep.scope = (uint32_t)f[5];
-		if (f[0] <= BUSY || !read_name(&p, &ep))
+		key = f[2] != 0 ? key_of(f[1], f[2]) : f[0];
+		if (key <= BUSY || !read_name(&p, &ep))
 			return;
-		put(f[0], f[1], (uint16_t)f[2], &ep);
+		put(key, f[1], (uint16_t)f[2], &ep);
 		if (*p == ':')
 			p++;
 	}

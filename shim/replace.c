@@ -93,12 +93,26 @@ static void copy_options(int from, int to)
 	}
 }
 
-static void copy_flags(int from, int to)
+/* Flags, and who gets which signal; O_ASYNC comes last. */
+static long copy_flags(int from, int to)
 {
-	long flags = sys3(SYS_fcntl, from, F_GETFL, 0);
+	struct f_owner_ex owner = { 0 };
+	long flags = sys3(SYS_fcntl, from, F_GETFL, 0), sig = sys3(SYS_fcntl, from, F_GETSIG, 0);
 
 	if (flags >= 0)
-		sys3(SYS_fcntl, to, F_SETFL, flags);
+		sys3(SYS_fcntl, to, F_SETFL, flags & ~O_ASYNC);
+	if (sys3(SYS_fcntl, from, F_GETOWN_EX, &owner) == 0 && owner.pid != 0)
+		sys3(SYS_fcntl, to, F_SETOWN_EX, &owner);
+	if (sig > 0)
+		sys3(SYS_fcntl, to, F_SETSIG, sig);
+	return flags;
+}
+
+/* The signal names the descriptor that this was set by: fcntl(2), F_SETSIG. */
+static void set_async(int fd, long flags)
+{
+	if (flags >= 0 && (flags & O_ASYNC))
+		sys3(SYS_fcntl, fd, F_SETFL, flags);
 }
 
 struct registration {
@@ -219,6 +233,7 @@ static int put_everywhere(int new, int fd, uint64_t cookie, int family, int type
 int replace_socket(int fd, uint64_t cookie, int family, int type, int protocol)
 {
 	uint64_t now;
+	long flags;
 	int ret, new;
 
 	if (see_nothing())
@@ -227,9 +242,11 @@ int replace_socket(int fd, uint64_t cookie, int family, int type, int protocol)
 	if (new < 0)
 		return new;
 	copy_options(fd, new);
-	copy_flags(fd, new);
+	flags = copy_flags(fd, new);
 	track_begin(&self.closers);
 	ret = put_everywhere(new, fd, cookie, family, type, protocol);
+	if (ret == 0)
+		set_async(fd, flags);
 	track_end(&self.closers);
 	sys_close(new);
 	if (ret == 0 && see_cookie(fd, &now) == SEEN_SOCKET)

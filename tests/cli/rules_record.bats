@@ -176,3 +176,28 @@ cleared() {
 	RULES=(--deny "$PORT")
 	expect "EACCES EACCES"
 }
+
+@test "send: a datagram's address, connected or not; not that of a stream" {
+	cat >send.py <<-'END'
+		import errno, socket, sys
+		to = ("127.0.0.1", int(sys.argv[1]))
+		l = socket.create_server(("127.0.0.1", 0))
+		for type in socket.SOCK_DGRAM, socket.SOCK_STREAM:
+		    for connected in False, True:
+		        s = socket.socket(socket.AF_INET, type)
+		        if connected:
+		            s.connect(l.getsockname())
+		        try:
+		            print(s.sendto(b"x", socket.MSG_NOSIGNAL, to))
+		        except OSError as e:
+		            print(errno.errorcode[e.errno])
+		try:
+		    socket.socket().sendto(b"x", socket.MSG_FASTOPEN, to)
+		except OSError as e:
+		    print(errno.errorcode[e.errno])
+	END
+	run -0 python3 send.py "$PORT"
+	[ "${lines[*]}" = "1 1 EPIPE 1 ECONNREFUSED" ]
+	run -0 "$PORTSHIM" run -o "$SESSION" -r "send port $PORT -> deny" -- python3 send.py "$PORT"
+	[ "${lines[*]}" = "EACCES EACCES EPIPE 1 EACCES" ]
+}

@@ -263,6 +263,36 @@ static void epoll_before(void)
 	OK(epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL));
 }
 
+static volatile sig_atomic_t signalled = -1;
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+	signalled = info->si_fd;
+}
+
+static void signals_before(void)
+{
+	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct f_owner_ex owner = { .type = F_OWNER_PID, .pid = getpid() }, got = { 0 };
+	struct address a = ip4("127.0.0.1", asked_port());
+	int fd = tcp(SOCK_NONBLOCK);
+
+	CHECK(sigaction(SIGRTMIN, &action, NULL) == 0);
+	OK(fcntl(fd, F_SETOWN_EX, &owner));
+	OK(fcntl(fd, F_SETSIG, SIGRTMIN));
+	OK(fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC));
+	OK(bind(fd, &a.sa, a.len));
+	OK(listen(fd, 1));
+	signalled = -1;
+	connected();
+	for (int i = 0; i < 1000 && signalled < 0; i++)
+		usleep(10000);
+	say("signalled for the listener: %s\n", signalled == fd ? "yes" : "no");
+	OK(fcntl(fd, F_GETOWN_EX, &got));
+	say("owner of type %d: %s\n", got.type, got.pid == getpid() ? "this process" : "another");
+	say("signal: SIGRTMIN%+d, flags %x\n", fcntl(fd, F_GETSIG) - SIGRTMIN, fcntl(fd, F_GETFL));
+}
+
 static int serving;
 
 static int in_a_fork(void)
@@ -464,6 +494,31 @@ static void no_family(void)
 	FAILS(EAFNOSUPPORT, bind(OK(socket(AF_INET6, SOCK_STREAM, 0)), &a.sa, a.len));
 }
 
+static void stream_with_address(void)
+{
+	struct address to = ip4("127.0.0.1", asked_port());
+	int listener = listening(), client = connected(), server = accepted(listener);
+
+	IS(4, sendto(client, "ping", 4, 0, &to.sa, to.len));
+	get(server, "ping");
+	IS(4, sendto(server, "pong", 4, 0, &to.sa, to.len));
+	get(client, "pong");
+}
+
+static void datagrams_by_ipv6(void)
+{
+	struct address to = ip4("127.0.0.1", asked_port()), from = { .len = sizeof(from.storage) };
+	int server = udp_bound(), client = OK(socket(AF_INET6, SOCK_DGRAM, 0));
+	char buf[8] = "";
+
+	IS(4, sendto(client, "ping", 4, 0, &to.sa, to.len));
+	IS(4, recvfrom(server, buf, sizeof(buf), 0, &from.sa, &from.len));
+	IS(4, sendto(server, "pong", 4, 0, &from.sa, from.len));
+	from.len = sizeof(from.storage);
+	IS(4, recvfrom(client, buf, sizeof(buf), 0, &from.sa, &from.len));
+	show("answer from", &from.sa, from.len);
+}
+
 static void datagrams_no_family(void)
 {
 	struct address to = ip4("127.0.0.1", asked_port());
@@ -544,6 +599,7 @@ const struct test_case cases[] = {
 	{ "duplicates", duplicates },
 	{ "dup_before_bind", dup_before_bind },
 	{ "epoll_before", epoll_before },
+	{ "signals_before", signals_before },
 	{ "forked", forked },
 	{ "child_closes", child_closes },
 	{ "child_closes_early", child_closes_early },
@@ -557,6 +613,8 @@ const struct test_case cases[] = {
 	{ "datagrams_connected", datagrams_connected },
 	{ "no_family", no_family },
 	{ "datagrams_no_family", datagrams_no_family },
+	{ "datagrams_by_ipv6", datagrams_by_ipv6 },
+	{ "stream_with_address", stream_with_address },
 	{ "bad_addresses", bad_addresses },
 	{ "refused", refused },
 	{ "not_ours", not_ours },

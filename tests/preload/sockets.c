@@ -4,6 +4,7 @@
 
 #include <netinet/tcp.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 
@@ -372,6 +373,15 @@ static void accept4_success(void)
 	accept_success_of(accept4_plain);
 }
 
+/* As good as any pointer to look at. */
+static void *unreadable(void)
+{
+	void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(page != MAP_FAILED);
+	return page;
+}
+
 static void accept_errors_of(accept_fn *call)
 {
 	struct address a, peer = { .len = sizeof(peer.storage) };
@@ -394,6 +404,9 @@ static void accept_errors_of(accept_fn *call)
 	get(c, "");
 	c = tcp_connected(&a);
 	FAILS(EFAULT, call(s, &peer.sa, bad_pointer));
+	c = tcp_connected(&a);
+	FAILS(EFAULT, call(s, &peer.sa, unreadable()));
+	FAILS(EAGAIN, call(s, &peer.sa, unreadable()));
 	peer.len = (socklen_t)-1;
 	c = tcp_connected(&a);
 	FAILS(EINVAL, call(s, &peer.sa, &peer.len));

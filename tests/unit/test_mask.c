@@ -134,6 +134,37 @@ static void test_full(void **state)
 	close_fd(7);
 }
 
+/* A socket that sends to any number: the last can be told, and the names of sockets have room. */
+static void test_full_of_sources(void **state)
+{
+	uint64_t sender = new_cookie(), kept = new_cookie();
+	struct endpoint real = ip4("10.0.0.1", 54), asked = ip4("10.0.0.1", 53), got;
+	char buf[512];
+	struct text t = TEXT_IN(buf);
+
+	open_fd(8, sender, SOCK_DGRAM);
+	open_fd(9, kept, SOCK_STREAM);
+	for (unsigned i = 0; i < 20000; i++) {
+		real.port = (uint16_t)(1024 + i);
+		asked.port = (uint16_t)(i + 1);
+		assert_int_equal(mask_put_source(sender, &real, &asked), 0);
+		assert_true(mask_get_source(sender, &real, &got));
+		assert_true(endpoint_equal(&got, &asked));
+	}
+	assert_int_equal(mask_put(kept, MASK_LOCAL, &asked), 0);
+	for (unsigned i = 0; i < 20000; i++) {
+		real.port = (uint16_t)(1024 + i);
+		mask_put_source(sender, &real, &asked);
+	}
+	assert_true(mask_get(kept, MASK_LOCAL, &got));
+	assert_false(mask_write(&t));
+	mask_drop(kept, MASK_LOCAL);
+	mask_read(buf);
+	assert_true(mask_get(kept, MASK_LOCAL, &got));
+	close_fd(8);
+	close_fd(9);
+}
+
 static void test_over_exec(void **state)
 {
 	uint64_t tcp = new_cookie(), un = new_cookie(), closed = new_cookie();
@@ -247,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_inherit_and_move),
 		cmocka_unit_test(test_taken),
 		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_full_of_sources),
 		cmocka_unit_test(test_over_exec),
 		cmocka_unit_test(test_small_room),
 		cmocka_unit_test(test_garbage),
