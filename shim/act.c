@@ -337,11 +337,12 @@ static void local_name(const struct act *a, int fd, struct endpoint *out)
 		endpoint_of((struct sockaddr *)&sa, len, out);
 }
 
-/* The address of a stream is looked at only to connect by it: tcp_sendmsg_locked in net/ipv4/tcp.c.  A UNIX
- * socket in its place would refuse one (EISCONN). */
+/* The address of a stream is looked at only to connect by it: tcp_sendmsg_locked in net/ipv4/tcp.c; SCTP does
+ * so without being asked.  A UNIX socket in its place would refuse one (EISCONN). */
 static bool ignores_address(struct act *a)
 {
-	if (a->call != RULE_SEND || a->type != SOCK_STREAM || (a->flags & MSG_FASTOPEN))
+	if (a->call != RULE_SEND || a->type != SOCK_STREAM || a->protocol == IPPROTO_SCTP ||
+	    (a->flags & MSG_FASTOPEN))
 		return false;
 	if (a->real_family != a->family) {
 		a->addr = NULL;
