@@ -244,6 +244,7 @@ int fold_socket(struct model *m, struct process *p, const struct record *r)
 {
 	const struct ps_socket *e = &r->ev.socket;
 	bool known = e->cookie != 0 && socket_by_cookie(m, e->cookie) != NULL;
+	const struct fd_entry *there;
 	struct socket *s;
 	int err;
 
@@ -264,9 +265,11 @@ int fold_socket(struct model *m, struct process *p, const struct record *r)
 		s->created_by = p;
 		s->created = r->ev.stamp;
 	}
-	/* Told again, and held already: whether fd is still it, the table knows better.  Where only other
-	 * records have named the socket, this one is the first to say who has it. */
-	if (known && (r->ev.flags & PS_F_SAME) && table_find(&process_node(p)->table, r->ev.fd) != NULL)
+	/* Told again: whether fd is still it, the table knows better, if what it knows is of the socket's own
+	 * time.  Else this record is the first to say who has it, and the end of what was there before is
+	 * overwritten. */
+	there = table_find(&process_node(p)->table, r->ev.fd);
+	if (known && (r->ev.flags & PS_F_SAME) && there != NULL && there->stamp >= socket_node(s)->first_seen)
 		return 0;
 	return fd_put(m, p, r->ev.fd, r->ev.stamp, s, ROAD_CREATED, NULL);
 }

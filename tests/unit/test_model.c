@@ -740,6 +740,27 @@ static void told_again(void **state)
 	FDS(1, 0xa, "");
 }
 
+/* Of what was there before, the end is overwritten; and an option has named the socket first. */
+static void told_where_another_was(void **state)
+{
+	struct ps_event *e;
+
+	ev_start(1, 0, 100, 0, "/x");
+	ev_socket(1, 3, 0xa);
+	e = ev(PS_OPTION, 1, 3);
+	e->option.cookie = 0xb;
+	done();
+	e = ev(PS_SOCKET, 1, 3);
+	e->socket.cookie = 0xb;
+	e->socket.family = AF_INET;
+	e->socket.type = SOCK_STREAM;
+	e->flags = PS_F_SAME;
+	done();
+	FDS(1, 0xa, "");
+	FDS(1, 0xb, "3");
+	HOW(1, 0xb, "created", 0);
+}
+
 /* Accepting. */
 
 static void accepting(void **state)
@@ -2098,6 +2119,7 @@ int main(void)
 		T(a_close_that_failed),
 		T(unknown_descriptor),
 		T(told_again),
+		T(told_where_another_was),
 		T(accepting),
 		T(closed_connections_are_packed),
 		T(a_packed_connection_is_told_of),
