@@ -56,6 +56,7 @@ struct thread {
 	bool forking;	      /* in a wrapper of fork: the atfork handlers have nothing to do */
 	bool calling;	      /* in a wrapper of a call that forks inside libc: the handlers tell of it */
 	bool attaching;
+	uintptr_t len_page;	   /* that a length of an address was read from: see believe_room() */
 	uint32_t closers, changes; /* how many calls it is in the middle of, as self counts them */
 	struct fork_ticket {
 		uint64_t child, ordinal; /* child 0: none */
