@@ -135,6 +135,12 @@ static void exec_check(struct process *p, const struct ps_event *ev)
 		exec_forget(p);
 }
 
+static int exec_answered(struct model *m, struct process *p)
+{
+	process_node(p)->unanswered = 0;
+	return process_partly(m, p, 0);
+}
+
 static int fold(struct model *m, struct process *p, const struct record *r)
 {
 	struct process_node *n = process_node(p);
@@ -155,6 +161,10 @@ static int fold(struct model *m, struct process *p, const struct record *r)
 		return err;
 	if (n->exec != NULL)
 		exec_check(p, &r->ev);
+	if (n->unanswered != 0 && (r->ev.kind == PS_START || r->ev.kind == PS_EXEC_FAILED))
+		err = exec_answered(m, p);
+	if (err < 0)
+		return err;
 	if (p->last < r->ev.stamp)
 		p->last = r->ev.stamp;
 	return fold_kind(m, p, r);

@@ -148,6 +148,7 @@ int fold_exec(struct model *m, struct process *p, const struct record *r)
 
 	stock_finish(m, p);
 	exec_forget(p);
+	n->unanswered = r->ev.exec.seen == PS_SEEN ? r->ev.stamp : 0;
 	if (r->ev.exec.seen == PS_SEEN || r->ev.exec.seen == PS_SEEN_UNKNOWN ||
 	    r->ev.exec.seen >= PS_SEEN_COUNT)
 		return 0;

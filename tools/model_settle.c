@@ -22,6 +22,7 @@
 
 #define NS_PER_S 1000000000ll
 #define SLACK_NS (20 * 1000000ll)   /* of start times: two ticks */
+#define SILENT_NS NS_PER_S	    /* an image that reports has done so by then */
 #define ORPHAN_NS (100 * 1000000ll) /* a parent's FORK is read at most some polls later */
 
 struct clocks {
@@ -216,6 +217,8 @@ static int settle_process(struct model *m, struct process *p, struct settling *s
 		err = find_out_whether_it_lives(m, p, s);
 	if (err < 0)
 		return err;
+	if (p->live && n->unanswered != 0 && s->clocks.now - (int64_t)n->unanswered >= SILENT_NS)
+		p->covered = "no: did not report";
 	/* Without a pid nothing can be asked: the fork may be under way. */
 	if (!p->live && (p->pid != 0 || p->exited))
 		show_dead(m, p);

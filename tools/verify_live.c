@@ -404,13 +404,13 @@ static bool why_unseen(struct live *l, const struct target *t, const struct proc
 	static const char no[] = "no: ";
 	int n = 0;
 
-	if (!is_covered(p))
+	if (is_silent(l, p))
+		n = snprintf(out, REASON_MAX,
+			     "did not report: the program it runs should have loaded the library");
+	else if (!is_covered(p))
 		n = snprintf(out, REASON_MAX, "%s",
 			     strncmp(p->covered, no, sizeof(no) - 1) == 0 ? p->covered + sizeof(no) - 1
 									  : p->covered);
-	else if (is_silent(l, p))
-		n = snprintf(out, REASON_MAX,
-			     "did not report: the program it runs should have loaded the library");
 	else if (t->unreadable != 0)
 		n = snprintf(out, REASON_MAX, "its descriptors cannot be read: %s", strerror(-t->unreadable));
 	else if (t->count.lost > 0)

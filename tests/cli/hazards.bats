@@ -473,6 +473,20 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end signals
 }
 
+# Remedy: an image that should report and has not in a second is said not to.
+@test "a session that another user cannot reach: tree says who did not report" {
+	need_root
+	public_bin
+	mkdir -m 700 "$DIR/private"
+	SESSION=$DIR/private/session
+	record other setpriv --reuid=65534 --clear-groups sleep 600
+	silent() {
+		"$PORTSHIM" tree -s "$SESSION" --json |
+			jq -e ".processes | map(select(.pid == $PID)) | .[0].covered == \"no: did not report\""
+	}
+	wait_for silent >"$DIR/null"
+}
+
 # Remedies: the parent's signals wait until it is clear again who is who; a ticket is for one fork.
 @test "a handler that comes before vfork is back, and one that forks in the middle of a fork" {
 	both handlers "$HAZARD" handlers
