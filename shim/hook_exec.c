@@ -15,6 +15,7 @@
 #include <paths.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -343,6 +344,19 @@ static NOT_INLINE bool prepare_spawn(struct exec_call *x, struct fork_ticket *ti
 	return true;
 }
 
+#define FRAME_MAX 2048
+
+/* The environments of some are large, and the stacks of their threads small.  libc maps the child's stack in
+ * the same way; an exec could not give the memory back in a vfork child.  NULL: it goes into the frame. */
+static void *map_large(size_t bytes)
+{
+	long p = 0;
+
+	if (bytes > FRAME_MAX)
+		p = sys6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p > 0 ? (void *)p : NULL;
+}
+
 /* libc forks and execs inside: the child's first word is the START of its new image. */
 static int spawn(spawn_fn *call, pid_t *pid, const char *file, bool found,
 		 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr, char *const argv[],
@@ -351,13 +365,20 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, bool found,
 	struct exec_call x;
 	struct fork_ticket ticket;
 	pid_t unasked = 0, *child = pid != NULL ? pid : &unasked;
+	void *mapped;
 	int ret;
 
 	if (!prepare_spawn(&x, &ticket, file, found, actions, envp))
 		return call(pid, file, actions, attr, argv, envp);
-	COMPLETE(&x);
+	mapped = map_large(frame_bytes(&x.plan));
+	if (mapped != NULL)
+		complete(&x, mapped);
+	else
+		COMPLETE(&x);
 	/* Into the program's own variable: libc sets it before it lets the signal of the child's end in. */
 	ret = call(child, file, actions, attr, argv, x.envp);
+	if (mapped != NULL)
+		sys2(SYS_munmap, mapped, frame_bytes(&x.plan));
 	/* A handler may have set it to something else meanwhile. */
 	process_after_fork(&ticket, ret == 0 && *child > 0 ? *child : 0, ret);
 	return ret;

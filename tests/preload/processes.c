@@ -1134,6 +1134,19 @@ static void spawn_little_stack(void)
 	within_a_page("posix_spawnp", start_spawnp, 0);
 }
 
+/* The environment is larger than the stack. */
+static void spawn_large_environment(void)
+{
+	static char *many[3002];
+
+	for (int i = 0; i < 3000; i++)
+		CHECK(asprintf(&many[i], "V%d=%d", i, i) > 0);
+	many[3000] = (char *)"PATH=/usr/bin:/bin";
+	environ = many;
+	within_a_page("posix_spawn", start_spawn, 0);
+	within_a_page("posix_spawnp", start_spawnp, 0);
+}
+
 static void (*in_handler_now)(void);
 
 static void handle(int sig)
@@ -1348,6 +1361,7 @@ const struct test_case cases[] = {
 	{ "posix_spawn/handler", spawn_handler },
 	{ "posix_spawn/threads", spawn_threads },
 	{ "posix_spawn/little stack", spawn_little_stack },
+	{ "posix_spawn/large environment", spawn_large_environment },
 	{ "posix_spawn/alternate stack", spawn_alternate_stack },
 	{ "posix_spawn/least thread", spawn_least_thread },
 	{ "posix_spawnp", spawnp_success },
