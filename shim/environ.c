@@ -142,41 +142,84 @@ static bool preload_is_right(const char *value, bool ours)
 	return true;
 }
 
-char *const *environ_complete(char *const envp[], bool preload, const struct environ_identity *id, char **out,
-			      struct environ_strings *strings)
+struct environ_plan environ_plan(char *const envp[], size_t pointers, bool preload,
+				 const struct environ_identity *id)
 {
-	struct text t = TEXT_IN(strings->preload), s = TEXT_IN(strings->session),
-		    p = TEXT_IN(strings->process), m = TEXT_IN(strings->masks);
 	const char *theirs = environ_get(envp, PRELOAD), *session = environ_get(envp, PS_ENV_SESSION);
-	const char *rules = environ_get(envp, PS_ENV_RULES) == NULL ? our_rules.variable : NULL;
-	bool right = preload_is_right(theirs, preload);
+	struct environ_plan plan = { .pointers = pointers };
+	size_t len = sizeof(PRELOAD "=");
+
+	if (pointers == 0)
+		return plan;
+	plan.drop_preload = !preload_is_right(theirs, preload);
+	if (plan.drop_preload) {
+		len += (theirs != NULL ? strlen(theirs) + 1 : 0) + (preload ? strlen(self.preload) : 0);
+		if (len > ENVIRON_PRELOAD_MAX)
+			return (struct environ_plan){ 0 };
+		plan.preload = (uint16_t)len;
+	}
+	if (environ_get(envp, PS_ENV_RULES) == NULL)
+		plan.rules = our_rules.variable;
 	/* Another session than ours was asked for: the new image is a stranger there. */
-	bool stranger = id != NULL && session != NULL && strcmp(session, self.session) != 0;
+	if (id == NULL || (session != NULL && strcmp(session, self.session) != 0))
+		return plan;
+	plan.process = ENVIRON_PROCESS_MAX;
+	if (session == NULL)
+		plan.session = (uint16_t)(sizeof(PS_ENV_SESSION "=") + strlen(self.session));
+	if (mask_any()) {
+		len = sizeof(PS_ENV_MASKS "=") + mask_length();
+		plan.masks = len < ENVIRON_MASKS_MAX ? (uint16_t)len : ENVIRON_MASKS_MAX;
+	}
+	return plan;
+}
+
+static struct text next_string(char **strings, size_t size)
+{
+	struct text t = { .buf = *strings, .size = size };
+
+	*strings += size;
+	return t;
+}
+
+/* Other threads may change what was planned for meanwhile: nothing is written that there is no room for. */
+char *const *environ_complete(char *const envp[], const struct environ_plan *plan, bool preload,
+			      const struct environ_identity *id, char **out, char *strings)
+{
+	struct text t;
 	size_t n = 0;
 
-	if (!right && !write_preload(theirs, preload, &t))
-		return envp;
-	for (; envp != NULL && *envp != NULL; envp++) {
-		if ((right || value_of(*envp, PRELOAD) == NULL) && value_of(*envp, PS_ENV_PROCESS) == NULL &&
-		    value_of(*envp, PS_ENV_MASKS) == NULL)
-			out[n++] = *envp;
+	for (char *const *p = envp; p != NULL && *p != NULL; p++) {
+		if ((plan->drop_preload && value_of(*p, PRELOAD) != NULL) ||
+		    value_of(*p, PS_ENV_PROCESS) != NULL || value_of(*p, PS_ENV_MASKS) != NULL)
+			continue;
+		if (n + ENVIRON_ADDED >= plan->pointers)
+			return envp;
+		out[n++] = *p;
 	}
-	if (rules != NULL)
-		out[n++] = (char *)(uintptr_t)rules;
-	if (id != NULL && !stranger && mask_any()) {
-		text_add(&m, PS_ENV_MASKS "=");
-		mask_write(&m);
-		out[n++] = strings->masks;
+	if (plan->rules != NULL)
+		out[n++] = (char *)(uintptr_t)plan->rules;
+	if (plan->masks > 0) {
+		t = next_string(&strings, plan->masks);
+		text_add(&t, PS_ENV_MASKS "=");
+		mask_write(&t);
+		out[n++] = t.buf;
 	}
-	if (!right && t.len > sizeof(PRELOAD))
-		out[n++] = strings->preload;
-	if (id != NULL && !stranger) {
-		write_process(id, &p);
-		out[n++] = strings->process;
-		if (session == NULL) {
-			write_session(&s);
-			out[n++] = strings->session;
-		}
+	if (plan->preload > 0) {
+		t = next_string(&strings, plan->preload);
+		if (!write_preload(environ_get(envp, PRELOAD), preload, &t))
+			return envp;
+		if (t.len > sizeof(PRELOAD))
+			out[n++] = t.buf;
+	}
+	if (plan->process > 0) {
+		t = next_string(&strings, plan->process);
+		write_process(id, &t);
+		out[n++] = t.buf;
+	}
+	if (plan->session > 0) {
+		t = next_string(&strings, plan->session);
+		write_session(&t);
+		out[n++] = t.buf;
 	}
 	out[n] = NULL;
 	return out;

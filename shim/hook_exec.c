@@ -3,6 +3,10 @@
  * exec, posix_spawn, and the calls that start a shell.  exec is called in forked children of threaded
  * programs and in vfork children on their parent's memory: no malloc, no static storage, all on the
  * stack.
+ *
+ * And on small ones, as the kernel needs none: a handler's alternate stack, a thread's of the least size,
+ * one that clone() was given, with the program's own memory below it.  So what is done before the call is
+ * not inlined into the wrappers, and is gone again when the new environment is put into their frames.
  */
 
 #include <alloca.h>
@@ -11,6 +15,7 @@
 #include <paths.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,11 +29,14 @@
 #include "see.h"
 #include "track.h"
 
+#define NOT_INLINE __attribute__((noinline))
+
 /* What the exec of one image needs; in the caller's frame. */
 struct exec_call {
-	bool recorded;
+	bool recorded, preload;
 	char *const *envp;
-	struct environ_strings strings;
+	struct environ_plan plan;
+	struct environ_identity id;
 };
 
 /* The descriptors that go with an image that will not report. */
@@ -74,7 +82,7 @@ static void announce(uint64_t process, const char *path, const struct program *p
 
 /* Pointers for a new environment; 0 where the old one is left as it is, as it cannot be read or is
  * too large for a frame: exec will say what it thinks of it. */
-static size_t room_for(char *const envp[])
+static size_t pointers_for(char *const envp[])
 {
 	size_t n;
 
@@ -85,15 +93,22 @@ static size_t room_for(char *const envp[])
 	return n <= ENVIRON_MAX ? n + ENVIRON_ADDED : 0;
 }
 
-static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, const char *path, int flags,
-		    char *const envp[])
+/* id NULL: it is not recorded. */
+static void plan_for(struct exec_call *x, size_t pointers, const struct environ_identity *id)
+{
+	if (id != NULL)
+		x->id = *id;
+	x->plan = environ_plan(x->envp, pointers, x->preload, id);
+}
+
+static NOT_INLINE void prepare(struct exec_call *x, size_t pointers, int dirfd, const char *path, int flags,
+			       char *const envp[])
 {
 	struct program program = { .seen = PS_SEEN, .preload = true };
 	struct environ_identity id;
 
-	x->envp = envp;
-	x->recorded = false;
-	if (room == 0)
+	*x = (struct exec_call){ .envp = envp };
+	if (pointers == 0)
 		return;
 	x->recorded = process_enter();
 	/* A bare process that has not joined is looked at too: its children may. */
@@ -101,10 +116,11 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 		program = look(dirfd, path, flags);
 	else if (!see_string(path))
 		program.fault = true;
+	x->preload = program.preload;
 	if (program.fault || !x->recorded) {
 		x->recorded = false;
 		if (!program.fault)
-			x->envp = environ_complete(envp, program.preload, NULL, out, &x->strings);
+			plan_for(x, pointers, NULL);
 		return;
 	}
 	if (!see_nothing())
@@ -116,8 +132,23 @@ static void prepare(struct exec_call *x, char **out, size_t room, int dirfd, con
 	id.forks = atomic_load_explicit(&unshared.forks, memory_order_relaxed);
 	if (thread.vfork_child == 0)
 		id.start = atomic_load_explicit(&unshared.start, memory_order_relaxed);
-	x->envp = environ_complete(envp, program.preload, &id, out, &x->strings);
+	plan_for(x, pointers, &id);
 }
+
+static size_t frame_bytes(const struct environ_plan *plan)
+{
+	return plan->pointers * sizeof(char *) + environ_strings(plan);
+}
+
+static void complete(struct exec_call *x, char **frame)
+{
+	if (x->plan.pointers > 0)
+		x->envp = environ_complete(x->envp, &x->plan, x->preload, x->recorded ? &x->id : NULL, frame,
+					   (char *)(frame + x->plan.pointers));
+}
+
+/* Into the wrapper's own frame: it must outlive everything up to the exec. */
+#define COMPLETE(x) complete(x, alloca(frame_bytes(&(x)->plan)))
 
 static int came_back(const struct exec_call *x, int ret)
 {
@@ -126,15 +157,12 @@ static int came_back(const struct exec_call *x, int ret)
 	return ret;
 }
 
-/* In the wrapper's own frame: it must outlive everything up to the exec. */
-#define FRAME(room) alloca(((room) + 1) * sizeof(char *))
-
 int hook_execve(const char *path, char *const argv[], char *const envp[])
 {
-	size_t room = room_for(envp);
 	struct exec_call x;
 
-	prepare(&x, FRAME(room), room, AT_FDCWD, path, 0, envp);
+	prepare(&x, pointers_for(envp), AT_FDCWD, path, 0, envp);
+	COMPLETE(&x);
 	return came_back(&x, REAL(execve)(path, argv, x.envp));
 }
 
@@ -146,32 +174,55 @@ int hook_execv(const char *path, char *const argv[])
 /* Unlike the others it refuses to go without an environment. */
 int hook_fexecve(int fd, char *const argv[], char *const envp[])
 {
-	size_t room = envp != NULL ? room_for(envp) : 0;
 	struct exec_call x;
 
-	prepare(&x, FRAME(room), room, fd, "", AT_EMPTY_PATH, envp);
+	prepare(&x, envp != NULL ? pointers_for(envp) : 0, fd, "", AT_EMPTY_PATH, envp);
+	COMPLETE(&x);
 	return came_back(&x, REAL(fexecve)(fd, argv, x.envp));
 }
 
 int hook_execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
 {
 	/* Where it may be empty it is looked at here. */
-	size_t room = (flags & AT_EMPTY_PATH) && !see_string(path) ? 0 : room_for(envp);
+	bool bad = (flags & AT_EMPTY_PATH) && !see_string(path);
 	struct exec_call x;
 
-	prepare(&x, FRAME(room), room, dirfd, path, flags, envp);
+	prepare(&x, bad ? 0 : pointers_for(envp), dirfd, path, flags, envp);
+	COMPLETE(&x);
 	return came_back(&x, REAL(execveat)(dirfd, path, argv, x.envp, flags));
 }
 
-/* Which file execvp(3) is going to take, for looking at it: exec itself searches anew. */
-static const char *search(const char *file, char out[static PATH_MAX])
+static const char *search_path(void)
 {
 	const char *path = environ_get(environ, "PATH");
 
+	return path != NULL ? path : "/bin:/usr/bin";
+}
+
+/* Room for each file that search() tries; 0 where there is nothing to search for. */
+static size_t search_bytes(const char *file)
+{
+	size_t longest = 0;
+
 	if (atomic_load(&self.quiet) || !see_string(file) || strchr(file, '/') != NULL)
-		return file;
-	for (const char *p = path != NULL ? path : "/bin:/usr/bin";; p++) {
-		struct text t = { .buf = out, .size = PATH_MAX };
+		return 0;
+	for (const char *p = search_path();; p++) {
+		size_t len = strcspn(p, ":");
+
+		longest = len > longest ? len : longest;
+		p += len;
+		if (*p == '\0')
+			break;
+	}
+	longest += 1 + strlen(file) + 1;
+	return longest < PATH_MAX ? longest : PATH_MAX;
+}
+
+/* Which file execvp(3) is going to take, for looking at it: exec itself searches anew. */
+static const char *search(const char *file, char *out, size_t size)
+{
+	for (const char *p = search_path(); size > 0; p++) {
+		struct text t = { .buf = out, .size = size };
 		size_t len = strcspn(p, ":");
 
 		text_add_bytes(&t, p, len);
@@ -181,17 +232,32 @@ static const char *search(const char *file, char out[static PATH_MAX])
 			return out;
 		p += len;
 		if (*p == '\0')
-			return file;
+			break;
 	}
+	return file;
+}
+
+/* In the frame of who prepares, not of the wrapper. */
+#define FOUND(file, path)                                  \
+	do {                                               \
+		size_t size_ = search_bytes(file);         \
+		path = search(file, alloca(size_), size_); \
+	} while (0)
+
+static NOT_INLINE void prepare_found(struct exec_call *x, const char *file, char *const envp[])
+{
+	const char *path;
+
+	FOUND(file, path);
+	prepare(x, pointers_for(envp), AT_FDCWD, path, 0, envp);
 }
 
 int hook_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	size_t room = room_for(envp);
-	char found[PATH_MAX];
 	struct exec_call x;
 
-	prepare(&x, FRAME(room), room, AT_FDCWD, search(file, found), 0, envp);
+	prepare_found(&x, file, envp);
+	COMPLETE(&x);
 	return came_back(&x, REAL(execvpe)(file, argv, x.envp));
 }
 
@@ -248,36 +314,71 @@ int hook_execle(const char *path, const char *arg, ...)
 typedef int spawn_fn(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
 		     char *const[], char *const[]);
 
-/* libc forks and execs inside: the child's first word is the START of its new image. */
-static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
-		 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr, char *const argv[],
-		 char *const envp[])
+/* Whether it is recorded: then x and the ticket are filled in.  found: file is searched for. */
+static NOT_INLINE bool prepare_spawn(struct exec_call *x, struct fork_ticket *ticket, const char *file,
+				     bool found, const posix_spawn_file_actions_t *actions,
+				     char *const envp[])
 {
-	size_t room = room_for(envp);
-	char **out = FRAME(room);
-	struct environ_strings strings;
+	size_t pointers = pointers_for(envp);
+	const char *path = file;
 	struct environ_identity id;
-	struct fork_ticket ticket;
 	struct program program;
-	pid_t unasked, *child = pid != NULL ? pid : &unasked;
-	int ret;
 
-	if (room == 0 || !process_enter() || see_nothing())
-		return call(pid, file, actions, attr, argv, envp);
+	if (found)
+		FOUND(file, path);
+	if (pointers == 0 || !process_enter() || see_nothing())
+		return false;
 	program = look(AT_FDCWD, path, 0);
 	if (program.fault)
-		return call(pid, file, actions, attr, argv, envp);
+		return false;
 	/* What the actions copy, and where to, nobody can know. */
 	if (actions != NULL)
 		track_escape_all();
-	ticket = process_before_fork(PS_F_SPAWN);
-	announce(ticket.child, path, &program);
+	*ticket = process_before_fork(PS_F_SPAWN);
+	announce(ticket->child, path, &program);
+	*x = (struct exec_call){ .recorded = true, .preload = program.preload, .envp = envp };
 	/* A program that will not report leaves it to whom it starts: he must not take it for his own. */
-	id = (struct environ_identity){ .process = ticket.child,
+	id = (struct environ_identity){ .process = ticket->child,
 					.parent = program.seen == PS_SEEN ? (uint32_t)sys_getpid() : 0 };
+	plan_for(x, pointers, &id);
+	return true;
+}
+
+#define FRAME_MAX 2048
+
+/* The environments of some are large, and the stacks of their threads small.  libc maps the child's stack in
+ * the same way; an exec could not give the memory back in a vfork child.  NULL: it goes into the frame. */
+static void *map_large(size_t bytes)
+{
+	long p = 0;
+
+	if (bytes > FRAME_MAX)
+		p = sys6(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p > 0 ? (void *)p : NULL;
+}
+
+/* libc forks and execs inside: the child's first word is the START of its new image. */
+static int spawn(spawn_fn *call, pid_t *pid, const char *file, bool found,
+		 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr, char *const argv[],
+		 char *const envp[])
+{
+	struct exec_call x;
+	struct fork_ticket ticket;
+	pid_t unasked = 0, *child = pid != NULL ? pid : &unasked;
+	void *mapped;
+	int ret;
+
+	if (!prepare_spawn(&x, &ticket, file, found, actions, envp))
+		return call(pid, file, actions, attr, argv, envp);
+	mapped = map_large(frame_bytes(&x.plan));
+	if (mapped != NULL)
+		complete(&x, mapped);
+	else
+		COMPLETE(&x);
 	/* Into the program's own variable: libc sets it before it lets the signal of the child's end in. */
-	ret = call(child, file, actions, attr, argv,
-		   environ_complete(envp, program.preload, &id, out, &strings));
+	ret = call(child, file, actions, attr, argv, x.envp);
+	if (mapped != NULL)
+		sys2(SYS_munmap, mapped, frame_bytes(&x.plan));
 	/* A handler may have set it to something else meanwhile. */
 	process_after_fork(&ticket, ret == 0 && *child > 0 ? *child : 0, ret);
 	return ret;
@@ -286,15 +387,13 @@ static int spawn(spawn_fn *call, pid_t *pid, const char *file, const char *path,
 int hook_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		     const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	return spawn(REAL(posix_spawn), pid, path, path, actions, attr, argv, envp);
+	return spawn(REAL(posix_spawn), pid, path, false, actions, attr, argv, envp);
 }
 
 int hook_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 		      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	char found[PATH_MAX];
-
-	return spawn(REAL(posix_spawnp), pid, file, search(file, found), actions, attr, argv, envp);
+	return spawn(REAL(posix_spawnp), pid, file, true, actions, attr, argv, envp);
 }
 
 /*
@@ -308,7 +407,7 @@ int hook_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
 
 struct shell_environ {
 	char *pointers[SHELL_ENVIRON_MAX];
-	struct environ_strings strings;
+	char strings[ENVIRON_STRINGS_MAX];
 };
 
 struct shell_call {
@@ -328,14 +427,15 @@ static struct shell_environ *free_environ(void)
 
 static void before_shell(struct shell_call *x)
 {
-	size_t room = room_for(environ);
+	size_t pointers = pointers_for(environ);
 	struct shell_environ *e = free_environ();
-	struct environ_identity id;
+	struct environ_identity id, *known = NULL;
+	struct environ_plan plan;
 	struct program program;
 
 	*x = (struct shell_call){ .before = track_counted() };
-	if (room == 0 || room > SHELL_ENVIRON_MAX || thread.vfork_child != 0 || !track_single_threaded() ||
-	    atomic_load(&self.quiet))
+	if (pointers == 0 || pointers > SHELL_ENVIRON_MAX || thread.vfork_child != 0 ||
+	    !track_single_threaded() || atomic_load(&self.quiet))
 		return;
 	x->recorded = process_enter();
 	program = look(AT_FDCWD, _PATH_BSHELL, 0);
@@ -346,10 +446,14 @@ static void before_shell(struct shell_call *x)
 			announce(x->ticket.child, _PATH_BSHELL, &program);
 		id = (struct environ_identity){ .process = x->ticket.child,
 						.parent = (uint32_t)sys_getpid() };
+		known = &id;
 	}
 	x->saved = environ;
-	x->ours = (char **)(uintptr_t)environ_complete(environ, program.preload, x->recorded ? &id : NULL,
-						       e->pointers, &e->strings);
+	x->ours = environ;
+	plan = environ_plan(environ, pointers, program.preload, known);
+	if (plan.pointers > 0)
+		x->ours = (char **)(uintptr_t)environ_complete(environ, &plan, program.preload, known,
+							       e->pointers, e->strings);
 	environ = x->ours;
 }
 

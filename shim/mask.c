@@ -325,6 +325,25 @@ static void write_one(struct text *t, const struct seen_mask *m)
 	t->full = true;
 }
 
+/* Each number as long as it can be. */
+static bool add_length(const struct seen_mask *m, void *arg)
+{
+	size_t *len = arg, name = m->asked.family == AF_UNIX ? m->asked.port : sizeof(m->asked.ip);
+
+	if (is_open(m->cookie))
+		*len += 2 * 16 + 3 * 4 + 8 + 6 + 2 * name + 1;
+	return true;
+}
+
+size_t mask_length(void)
+{
+	size_t len = 0;
+
+	if (mask_any())
+		each(add_length, &len);
+	return len;
+}
+
 static bool write_name(const struct seen_mask *m, void *arg)
 {
 	struct text *t = arg;

@@ -55,7 +55,9 @@ bool mask_taken(const struct endpoint *asked, uint16_t type, uint64_t than);
 /* Calls visit for each socket with a path of ours. */
 void mask_each_path(void (*visit)(uint64_t cookie, const struct endpoint *path));
 
-/* As text for the environment, and back.  What does not fit is left out: false. */
+/* As text for the environment, and back.  mask_length(): as much as it takes, without the NUL.  What does
+ * not fit is left out: false. */
+size_t mask_length(void);
 bool mask_write(struct text *t);
 void mask_read(const char *value);
 

@@ -15,7 +15,6 @@
 #include "sys.h"
 
 #define INTERPRETERS_MAX 4
-#define NAME_BYTES 256
 
 #if defined(__x86_64__)
 #define OWN_MACHINE EM_X86_64
@@ -38,14 +37,22 @@ const char *program_reason(enum ps_seen seen)
 	return (unsigned)seen < PS_SEEN_COUNT ? reasons[seen] : "";
 }
 
-/* A copy of what execve reads first, and the file for the rest: program headers and the loader's name are
- * hardly ever behind the first bytes. */
+/* What is read at once: the program headers and the loader's name are hardly ever behind it.  A program may
+ * exec on a stack of a few KiB, so there is one of these, and the name of what comes next is written over it.
+ */
+#define HEAD_BYTES 896
+#define SCRIPT_BYTES 256 /* what execve reads of a script */
+
 struct image_file {
 	int fd, error;
-	bool own;	/* or it was given */
-	struct stat st; /* all 0 if that is not to be had */
+	bool own; /* or it was given */
+	/* All 0 if they are not to be had. */
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	uint64_t dev, ino;
 	size_t len;
-	char head[1024];
+	char head[HEAD_BYTES + 1];
 };
 
 static ssize_t read_at(int fd, void *buf, size_t len, uint64_t at)
@@ -53,16 +60,20 @@ static ssize_t read_at(int fd, void *buf, size_t len, uint64_t at)
 	return sys4(SYS_pread64, fd, buf, len, at);
 }
 
+/* buf may be f->head. */
 static ssize_t read_part(const struct image_file *f, void *buf, size_t len, uint64_t at)
 {
 	if (at > f->len || len > f->len - at)
 		return read_at(f->fd, buf, len, at);
-	memcpy(buf, f->head + at, len);
+	memmove(buf, f->head + at, len);
 	return (ssize_t)len;
 }
 
-static bool open_image(int dirfd, const char *path, int flags, struct image_file *f)
+/* path may be in f->head.  Not inlined, as are all of these with something large in their frames: one after
+ * the other, not all at once. */
+__attribute__((noinline)) static bool open_image(int dirfd, const char *path, int flags, struct image_file *f)
 {
+	struct stat st;
 	ssize_t n;
 
 	f->own = !((flags & AT_EMPTY_PATH) && path[0] == '\0');
@@ -70,18 +81,23 @@ static bool open_image(int dirfd, const char *path, int flags, struct image_file
 	f->error = f->fd < 0 ? -f->fd : 0;
 	if (f->fd < 0)
 		return false;
-	memset(&f->st, 0, sizeof(f->st));
-	sys2(SYS_fstat, f->fd, &f->st);
-	n = read_at(f->fd, f->head, sizeof(f->head) - 1, 0);
+	memset(&st, 0, sizeof(st));
+	sys2(SYS_fstat, f->fd, &st);
+	f->mode = st.st_mode;
+	f->uid = st.st_uid;
+	f->gid = st.st_gid;
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	n = read_at(f->fd, f->head, HEAD_BYTES, 0);
 	f->len = n > 0 ? (size_t)n : 0;
 	f->head[f->len] = '\0';
 	return true;
 }
 
 /* alone: nobody else can have closed it and got its number for a file of his own. */
-static void close_image(const struct image_file *f, bool alone)
+__attribute__((noinline)) static void close_image(const struct image_file *f, bool alone)
 {
-	const struct sys_file file = { .fd = f->fd, .dev = f->st.st_dev, .ino = f->st.st_ino };
+	const struct sys_file file = { .fd = f->fd, .dev = f->dev, .ino = f->ino };
 
 	if (f->own && alone)
 		sys_close(f->fd);
@@ -89,27 +105,26 @@ static void close_image(const struct image_file *f, bool alone)
 		sys_file_close(&file);
 }
 
-/* execve(2), "Interpreter scripts": the path between "#!" and the first blank. */
-static bool script_interpreter(const struct image_file *f, char out[static NAME_BYTES])
+/* execve(2), "Interpreter scripts": the path between "#!" and the first blank; all of f->head then. */
+static bool script_interpreter(struct image_file *f)
 {
 	const char *p = f->head + 2;
 	size_t len;
 
 	p += strspn(p, " \t");
 	len = strcspn(p, " \t\n");
-	if (len == 0 || len >= NAME_BYTES)
+	if (len == 0 || p + len >= f->head + SCRIPT_BYTES)
 		return false;
-	memcpy(out, p, len);
-	out[len] = '\0';
+	memmove(f->head, p, len);
+	f->head[len] = '\0';
 	return true;
 }
 
 /* capabilities(7), "Safe-execution mode"; kernel security/commoncap.c, cap_bprm_creds_from_file. */
-static bool gains_privilege(const struct image_file *f)
+__attribute__((noinline)) static bool gains_privilege(const struct image_file *f)
 {
 	uid_t uid, euid, suid;
 	gid_t gid, egid, sgid;
-	mode_t mode = f->st.st_mode;
 	struct statfs fs;
 	char none;
 
@@ -117,10 +132,10 @@ static bool gains_privilege(const struct image_file *f)
 		return false;
 	if (euid != uid || egid != gid)
 		return true;
-	if (mode == 0)
+	if (f->mode == 0)
 		return false;
-	if (!((mode & S_ISUID) && f->st.st_uid != uid) &&
-	    !((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && f->st.st_gid != gid) &&
+	if (!((f->mode & S_ISUID) && f->uid != uid) &&
+	    !((f->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && f->gid != gid) &&
 	    (uid == 0 || sys4(SYS_fgetxattr, f->fd, "security.capability", &none, 0) < 0))
 		return false;
 	if (sys2(SYS_fstatfs, f->fd, &fs) == 0 && (fs.f_flags & ST_NOSUID))
@@ -128,8 +143,8 @@ static bool gains_privilege(const struct image_file *f)
 	return sys5(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1;
 }
 
-/* The program header's loader, as a base name; false if there is none. */
-static bool loader_name(const struct image_file *f, const Elf64_Ehdr *eh, char out[static NAME_BYTES])
+/* The program header's loader, as a base name in f->head; NULL if there is none. */
+__attribute__((noinline)) static const char *loader_name(struct image_file *f, const Elf64_Ehdr *eh)
 {
 	for (unsigned i = 0; i < eh->e_phnum && i < 64; i++) {
 		Elf64_Phdr ph;
@@ -137,19 +152,17 @@ static bool loader_name(const struct image_file *f, const Elf64_Ehdr *eh, char o
 		char *base;
 
 		if (read_part(f, &ph, sizeof(ph), eh->e_phoff + (uint64_t)i * eh->e_phentsize) != sizeof(ph))
-			return false;
+			return NULL;
 		if (ph.p_type != PT_INTERP)
 			continue;
-		n = read_part(f, out, ph.p_filesz < NAME_BYTES ? ph.p_filesz : NAME_BYTES - 1, ph.p_offset);
+		n = read_part(f, f->head, ph.p_filesz < HEAD_BYTES ? ph.p_filesz : HEAD_BYTES, ph.p_offset);
 		if (n <= 0)
-			return false;
-		out[n < NAME_BYTES ? n : NAME_BYTES - 1] = '\0';
-		base = strrchr(out, '/');
-		if (base != NULL)
-			memmove(out, base + 1, strlen(base + 1) + 1);
-		return true;
+			return NULL;
+		f->head[n] = '\0';
+		base = strrchr(f->head, '/');
+		return base != NULL ? base + 1 : f->head;
 	}
-	return false;
+	return NULL;
 }
 
 static bool is_glibc_loader(const char *base)
@@ -158,21 +171,21 @@ static bool is_glibc_loader(const char *base)
 	       strncmp(base, "ld.so", 5) == 0;
 }
 
-static enum ps_seen look_elf(const struct image_file *f, const char *path)
+/* itself: by its name it is a loader.  Nothing of f->head is left. */
+static enum ps_seen look_elf(struct image_file *f, bool itself)
 {
 	Elf64_Ehdr eh;
-	char loader[NAME_BYTES];
-	const char *base = strrchr(path, '/');
+	const char *loader;
 
 	memcpy(&eh, f->head, sizeof(eh));
 	if (f->head[EI_CLASS] != ELFCLASS64 || eh.e_machine != OWN_MACHINE)
 		return PS_SEEN_CLASS;
 	if (gains_privilege(f))
 		return PS_SEEN_SETUID;
-	if (!loader_name(f, &eh, loader)) {
-		/* The loader itself, called with a program to load, obeys LD_PRELOAD. */
-		return is_glibc_loader(base != NULL ? base + 1 : path) ? PS_SEEN : PS_SEEN_STATIC;
-	}
+	loader = loader_name(f, &eh);
+	/* The loader itself, called with a program to load, obeys LD_PRELOAD. */
+	if (loader == NULL)
+		return itself ? PS_SEEN : PS_SEEN_STATIC;
 	return is_glibc_loader(loader) ? PS_SEEN : PS_SEEN_LIBC;
 }
 
@@ -182,31 +195,42 @@ static bool readable(const char *path)
 	return sys3(SYS_faccessat, AT_FDCWD, path, R_OK) == 0;
 }
 
-/* *fault: path is no memory of ours. */
-static enum ps_seen look(int dirfd, const char *path, int flags, bool alone, bool *fault)
+static bool names_loader(const char *path)
 {
-	char name[NAME_BYTES];
+	const char *base = strrchr(path, '/');
+
+	return is_glibc_loader(base != NULL ? base + 1 : path);
+}
+
+/* *fault: path is no memory of ours. */
+__attribute__((noinline)) static enum ps_seen look(int dirfd, const char *path, int flags, bool alone,
+						   bool *fault)
+{
 	enum ps_seen seen = PS_SEEN_UNKNOWN;
+	struct image_file f;
+	bool itself = false;
 
 	for (int i = 0; i <= INTERPRETERS_MAX; i++) {
-		struct image_file f;
 		bool script;
 
 		if (!open_image(dirfd, path, flags, &f)) {
 			*fault = f.error == EFAULT;
 			return PS_SEEN_UNKNOWN;
 		}
+		if (i == 0)
+			itself = names_loader(path);
 		script = f.len > 2 && memcmp(f.head, "#!", 2) == 0;
 		if (script)
-			script = script_interpreter(&f, name);
+			script = script_interpreter(&f);
 		else if (f.len >= sizeof(Elf64_Ehdr) && memcmp(f.head, ELFMAG, SELFMAG) == 0)
-			seen = look_elf(&f, path);
+			seen = look_elf(&f, itself);
 		close_image(&f, alone);
 		if (!script)
 			return seen;
 		dirfd = AT_FDCWD;
 		flags = 0;
-		path = name;
+		path = f.head;
+		itself = names_loader(path);
 	}
 	return PS_SEEN_UNKNOWN;
 }

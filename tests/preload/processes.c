@@ -2,10 +2,14 @@
 /* fork and its kin, exec and its kin, posix_spawn, _exit. */
 #include "cases.h"
 
+#include <limits.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <ucontext.h>
 
 pid_t __fork(void);
 pid_t __vfork(void) __attribute__((returns_twice));
@@ -1040,6 +1044,215 @@ static void spawnp_handler(void)
 	spawn_handler_of(posix_spawnp);
 }
 
+/* ---- small stacks ---- */
+
+/* By pointers, so that no call here makes the dynamic linker look for a symbol, on the stack in question. */
+static __typeof__(execve) *const volatile bound_execve = execve;
+static __typeof__(execvpe) *const volatile bound_execvpe = execvpe;
+static __typeof__(fexecve) *const volatile bound_fexecve = fexecve;
+static __typeof__(execveat) *const volatile bound_execveat = execveat;
+static __typeof__(execl) *const volatile bound_execl = execl;
+static __typeof__(posix_spawn) *const volatile bound_spawn = posix_spawn;
+static __typeof__(posix_spawnp) *const volatile bound_spawnp = posix_spawnp;
+static __typeof__(fork) *const volatile bound_fork = fork;
+static __typeof__(_exit) *const volatile bound_exit = _exit;
+static __typeof__(waitpid) *const volatile bound_waitpid = waitpid;
+
+static char *true_argv[] = { (char *)"true", NULL };
+static pid_t started;
+static int refused_fd;
+
+/* A program of which the whole is looked at, and that is not executed. */
+static void refuse_execve(void)
+{
+	bound_execve("./refused", true_argv, environ);
+}
+
+static void refuse_execvpe(void)
+{
+	bound_execvpe("refused", true_argv, environ);
+}
+
+static void refuse_fexecve(void)
+{
+	bound_fexecve(refused_fd, true_argv, environ);
+}
+
+static void refuse_execveat(void)
+{
+	bound_execveat(AT_FDCWD, "./refused", true_argv, environ, 0);
+}
+
+static void refuse_execl(void)
+{
+	bound_execl("./refused", "true", (char *)NULL);
+}
+
+static void start_spawn(void)
+{
+	bound_spawn(&started, "/bin/true", NULL, NULL, true_argv, environ);
+}
+
+static void start_spawnp(void)
+{
+	bound_spawnp(&started, "true", NULL, NULL, true_argv, environ);
+}
+
+static void start_fork(void)
+{
+	started = bound_fork();
+	if (started == 0) {
+		bound_execl("/bin/true", "true", (char *)NULL);
+		bound_exit(98);
+	}
+}
+
+enum { PAINT = 0xa5, PAINTED = 65536 };
+static char painted[PAINTED];
+static ucontext_t back, on_painted;
+
+static void copy_refused(void)
+{
+	int from = open("/bin/true", O_RDONLY | O_CLOEXEC), to;
+	char buf[4096];
+	ssize_t n;
+
+	to = open("refused", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	while ((n = read(from, buf, sizeof(buf))) > 0)
+		CHECK(write(to, buf, (size_t)n) == n);
+	CHECK(n == 0 && close(from) == 0 && close(to) == 0);
+	refused_fd = open("refused", O_RDONLY | O_CLOEXEC);
+	CHECK(setenv("PATH", "/usr/bin:/bin:.", 1) == 0);
+}
+
+/* How much of it the deepest call has taken. */
+static size_t painted_over(void)
+{
+	size_t n = PAINTED;
+
+	for (const char *p = painted; n > 0 && *(const unsigned char *)p == PAINT; p++)
+		n--;
+	return n;
+}
+
+/* A bad call prints how much of the stack it took, a good one does not. */
+static void within_a_page(const char *name, void (*call)(void), int error)
+{
+	memset(painted, PAINT, PAINTED);
+	CHECK(getcontext(&on_painted) == 0);
+	on_painted.uc_stack.ss_sp = painted;
+	on_painted.uc_stack.ss_size = PAINTED;
+	on_painted.uc_link = &back;
+	makecontext(&on_painted, call, 0);
+	errno = 0;
+	CHECK(swapcontext(&back, &on_painted) == 0);
+	CHECK(error == 0 || errno == error);
+	if (painted_over() > 4096)
+		say("%s takes %zu bytes of the stack\n", name, painted_over());
+	if (error == 0)
+		show_end(started);
+}
+
+static void exec_little_stack(void)
+{
+	copy_refused();
+	within_a_page("execve", refuse_execve, EACCES);
+	within_a_page("execvpe", refuse_execvpe, EACCES);
+	within_a_page("fexecve", refuse_fexecve, EACCES);
+	within_a_page("execveat", refuse_execveat, EACCES);
+	within_a_page("execl", refuse_execl, EACCES);
+}
+
+static void spawn_little_stack(void)
+{
+	within_a_page("posix_spawn", start_spawn, 0);
+	within_a_page("posix_spawnp", start_spawnp, 0);
+}
+
+/* The environment is larger than the stack. */
+static void spawn_large_environment(void)
+{
+	static char *many[3002];
+
+	for (int i = 0; i < 3000; i++)
+		CHECK(asprintf(&many[i], "V%d=%d", i, i) > 0);
+	many[3000] = (char *)"PATH=/usr/bin:/bin";
+	environ = many;
+	within_a_page("posix_spawn", start_spawn, 0);
+	within_a_page("posix_spawnp", start_spawnp, 0);
+}
+
+static void (*in_handler_now)(void);
+
+static void handle(int sig)
+{
+	in_handler_now();
+}
+
+/* As crash handlers do: below the stack is nothing. */
+static void on_alternate_stack(void (*call)(void))
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), least = getauxval(AT_MINSIGSTKSZ);
+	size_t size = ((least > 0 ? least : 2048) + 8192 + page - 1) / page * page;
+	char *p = mmap(NULL, page + size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack_t stack = { .ss_sp = p + page, .ss_size = size };
+	struct sigaction sa = { .sa_handler = handle, .sa_flags = SA_ONSTACK };
+
+	in_handler_now = call;
+	CHECK(p != MAP_FAILED && mprotect(p + page, size, PROT_READ | PROT_WRITE) == 0);
+	CHECK(sigaltstack(&stack, NULL) == 0 && sigaction(SIGUSR1, &sa, NULL) == 0);
+	CHECK(raise(SIGUSR1) == 0);
+	show_end(started);
+}
+
+static void exec_alternate_stack(void)
+{
+	on_alternate_stack(start_fork);
+}
+
+static void spawn_alternate_stack(void)
+{
+	on_alternate_stack(start_spawn);
+}
+
+static void *spawn_and_wait(void *arg)
+{
+	int status = -1;
+
+	start_spawn();
+	return bound_waitpid(started, &status, 0) == started && status == 0 ? arg : NULL;
+}
+
+static void spawn_least_thread(void)
+{
+	pthread_attr_t attributes;
+	pthread_t t;
+	void *ret;
+
+	CHECK(pthread_attr_init(&attributes) == 0);
+	CHECK(pthread_attr_setstacksize(&attributes, (size_t)sysconf(_SC_THREAD_STACK_MIN)) == 0);
+	CHECK(pthread_create(&t, &attributes, spawn_and_wait, &started) == 0);
+	CHECK(pthread_join(t, &ret) == 0 && ret == &started);
+	CHECK(pthread_attr_destroy(&attributes) == 0);
+}
+
+static int exec_cloned(void *arg)
+{
+	bound_execl("/bin/true", "true", (char *)NULL);
+	return 98;
+}
+
+/* On the parent's memory, which goes on below the stack. */
+static void exec_cloned_stack(void)
+{
+	pid_t pid;
+
+	memset(painted, PAINT, PAINTED);
+	pid = clone(exec_cloned, painted + PAINTED, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+	show_end(pid);
+	CHECK(painted_over() <= 8192);
+}
+
 /* ---- _exit, _Exit ---- */
 
 static void at_exit(void)
@@ -1142,6 +1355,7 @@ const struct test_case cases[] = {
 	{ "execve/errors", execve_errors },
 	{ "execve/more errors", execve_more_errors },
 	{ "execve/handler", case_handler },
+	{ "execve/little stack", exec_little_stack },
 	{ "execv", case_execv },
 	{ "execv/clearenv", case_clearenv },
 	{ "execv/own LD_PRELOAD", case_own_preload_set },
@@ -1160,6 +1374,8 @@ const struct test_case cases[] = {
 	{ "execl/another environ", case_environ },
 	{ "execl/signals", case_signals },
 	{ "execl/errors", execl_errors },
+	{ "execl/alternate stack", exec_alternate_stack },
+	{ "execl/clone", exec_cloned_stack },
 	{ "execlp", case_execlp },
 	{ "execlp/search", case_search_l },
 	{ "execlp/plain script", case_plain_script_l },
@@ -1180,6 +1396,10 @@ const struct test_case cases[] = {
 	{ "posix_spawn/errors", spawn_errors },
 	{ "posix_spawn/handler", spawn_handler },
 	{ "posix_spawn/threads", spawn_threads },
+	{ "posix_spawn/little stack", spawn_little_stack },
+	{ "posix_spawn/large environment", spawn_large_environment },
+	{ "posix_spawn/alternate stack", spawn_alternate_stack },
+	{ "posix_spawn/least thread", spawn_least_thread },
 	{ "posix_spawnp", spawnp_success },
 	{ "posix_spawnp/search", spawnp_search },
 	{ "posix_spawnp/errors", spawnp_errors },

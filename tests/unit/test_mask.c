@@ -178,6 +178,7 @@ static void test_over_exec(void **state)
 	mask_put(un, MASK_PATH, &name);
 	mask_put(closed, MASK_LOCAL, &asked);
 	assert_true(mask_write(&t));
+	assert_true(t.len <= mask_length() && mask_length() < 2 * t.len + 100);
 	mask_drop(tcp, MASK_LOCAL);
 	mask_drop(un, MASK_PATH);
 	mask_drop(closed, MASK_LOCAL);
