@@ -380,6 +380,14 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end vfork
 }
 
+# Remedy: each public name of a call is wrapped.
+@test "a child of __clone on its parent's memory closes the listener" {
+	both clone "$HAZARD" clone
+	that "length == 1 and .[0].pid == $RECORDED"
+	same_as_kernel
+	both_end clone
+}
+
 # Remedy: no lock is held over a fork, and a child that was forked in the middle of a call takes stock.
 @test "200 forks while four threads are in the middle of calls" {
 	both forks "$HAZARD" forks

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -741,6 +742,27 @@ static int vforked(int argc, char **argv)
 	return rest();
 }
 
+/* No header declares it. */
+int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+
+static int close_and_exec(void *arg)
+{
+	close(*(int *)arg);
+	execl(self, self, "churn", "3", (char *)NULL);
+	return 1;
+}
+
+/* The same by the other public name of clone(2). */
+static int cloned(int argc, char **argv)
+{
+	static char stack_of_child[65536] __attribute__((aligned(16)));
+	int s = listener();
+
+	wait_child(__clone(close_and_exec, stack_of_child + sizeof(stack_of_child),
+			   CLONE_VM | CLONE_VFORK | SIGCHLD, &s));
+	return rest();
+}
+
 /* Listens, and becomes another image, which accepts. */
 static int image(int argc, char **argv)
 {
@@ -884,6 +906,7 @@ static const struct {
 	{ "forks", forks, 0 },
 	{ "numbers", numbers, 0 },
 	{ "vfork", vforked, 0 },
+	{ "clone", cloned, 0 },
 	{ "image", image, 0 },
 	{ "accept", accept_on, 1 },
 	{ "number", number, 0 },
