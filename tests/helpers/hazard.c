@@ -836,6 +836,25 @@ static int late(int argc, char **argv)
 	return rest();
 }
 
+/* Makes listeners once it is told to; then, told once more, finds nothing to accept again and again. */
+static int late_count(int argc, char **argv)
+{
+	int s = listener();
+	char byte;
+
+	CHECK(fcntl(s, F_SETFL, O_NONBLOCK) == 0);
+	say_ready();
+	CHECK(read(STDIN_FILENO, &byte, 1) == 1);
+	churn_much();
+	for (int i = 0; i < 10; i++)
+		listener();
+	say_ready();
+	CHECK(read(STDIN_FILENO, &byte, 1) == 1);
+	for (int i = 0; i < 10000; i++)
+		CHECK(accept(s, NULL, NULL) == -1 && errno == EAGAIN);
+	return rest();
+}
+
 /* The number that the first socket gets. */
 static int number(int argc, char **argv)
 {
@@ -913,6 +932,7 @@ static const struct {
 	{ "euid", euid, 0 },
 	{ "connects", connects, 0 },
 	{ "late", late, 0 },
+	{ "late-count", late_count, 0 },
 	{ "scribble", scribble, 0 },
 	{ "wait", waiting, 0 },
 	{ "same-pid", same_pid, 0 },
