@@ -382,6 +382,14 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end connects
 }
 
+# Remedy: the table's end is where the last entry was written, also by who may not map one.
+@test "close_range and closefrom after no_new_privs" {
+	both ranges "$HAZARD" ranges
+	that 'length == 1 and (.[0].fds | length) == 1 and .[0].state == "listen"'
+	same_as_kernel "$RECORDED"
+	both_end ranges
+}
+
 # ---- processes ----
 
 # Remedy: what exec must carry on is completed again by its wrapper, from what the process keeps itself.

@@ -402,6 +402,21 @@ static int connects(int argc, char **argv)
 	return rest();
 }
 
+/* The same, closed many at once. */
+static int ranges(int argc, char **argv)
+{
+	int kept, s;
+
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	kept = listener();
+	s = listener();
+	CHECK(s > kept && listener() > s && close_range((unsigned)s, ~0u, 0) == 0);
+	CHECK(listener() == s);
+	closefrom(s);
+	CHECK(fcntl(s, F_GETFD) == -1);
+	return rest();
+}
+
 #if defined(__x86_64__)
 #define AUDIT_ARCH_HERE AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -931,6 +946,7 @@ static const struct {
 	{ "number", number, 0 },
 	{ "euid", euid, 0 },
 	{ "connects", connects, 0 },
+	{ "ranges", ranges, 0 },
 	{ "late", late, 0 },
 	{ "late-count", late_count, 0 },
 	{ "scribble", scribble, 0 },
