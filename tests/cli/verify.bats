@@ -88,6 +88,22 @@ sneak() {
 	verified 0 "$equal and .compared == 0"
 }
 
+@test "equal: a port that the kernel chooses after the bind" {
+	cat >late.py <<-'END'
+		import socket, sys
+		s = socket.socket()
+		s.setsockopt(socket.IPPROTO_IP, 24, 1) # IP_BIND_ADDRESS_NO_PORT
+		s.bind(("127.0.0.1", 0))
+		s.listen()
+		print(s.getsockname()[1], "ready", sep="\n", flush=True)
+		sys.stdin.read(1)
+	END
+	record late python3 late.py
+	ready late
+	that "length == 1 and .[0].local == \"127.0.0.1:$(head -1 late.out)\" and .[0].state == \"listen\""
+	verified 0 "$equal and .compared == 1"
+}
+
 @test "a program that nobody moves behind the record's back" {
 	sneak nothing
 	verified 0 "$equal and .compared == 2"
