@@ -288,6 +288,14 @@ void track_listening(int fd)
 	set_flag(fd, FD_BOUND | FD_LISTEN);
 }
 
+void track_dissolved(int fd)
+{
+	struct fd_entry *e = entry_of(fd);
+
+	if (fd_word(e) & (FD_BOUND | FD_LISTEN))
+		atomic_fetch_and_explicit(&e->word, ~(uint64_t)(FD_BOUND | FD_LISTEN), memory_order_acq_rel);
+}
+
 void track_close_on_exec(int fd)
 {
 	struct fd_entry *e = entry_of(fd);
