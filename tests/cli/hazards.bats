@@ -390,6 +390,16 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end ranges
 }
 
+# Remedy: what a thread does to a table of its own is not done to the process's, and that is said.
+@test "CLOSE_RANGE_UNSHARE in a thread, and where there is no other" {
+	both unshares "$HAZARD" unshares
+	that 'length == 1 and (.[0].fds | length) == 1 and .[0].state == "listen"'
+	same_as_kernel "$RECORDED"
+	covered | grep -q 'partly: .*shared'
+	[ "$("$PORTSHIM" events -s "$SESSION" | grep -c 'sandbox(shared)')" -eq 2 ]
+	both_end unshares
+}
+
 # ---- processes ----
 
 # Remedy: what exec must carry on is completed again by its wrapper, from what the process keeps itself.

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -414,6 +415,35 @@ static int ranges(int argc, char **argv)
 	CHECK(listener() == s);
 	closefrom(s);
 	CHECK(fcntl(s, F_GETFD) == -1);
+	return rest();
+}
+
+static void *close_own_range(void *flags)
+{
+	CHECK(close_range(3, ~0u, (int)(intptr_t)flags) == 0);
+	return NULL;
+}
+
+/* A thread closes all, or marks it, in a table of its own; then, with no other thread left, so does the
+ * first. */
+static int unshares(int argc, char **argv)
+{
+	int flags[] = { CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC };
+	struct stat st;
+	pthread_t t;
+	int s = listener();
+	unsigned other;
+
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK(pthread_create(&t, NULL, close_own_range, (void *)(intptr_t)flags[i]) == 0);
+		CHECK(pthread_join(t, NULL) == 0);
+		CHECK(fcntl(s, F_GETFD) == 0);
+	}
+	/* They end for pthread_join(3) before they do for proc(5). */
+	for (int i = 0; i < 1000 && stat("/proc/self/task", &st) == 0 && st.st_nlink > 3; i++)
+		usleep(1000);
+	other = (unsigned)listener();
+	CHECK(close_range(other, other, CLOSE_RANGE_UNSHARE) == 0);
 	return rest();
 }
 
@@ -947,6 +977,7 @@ static const struct {
 	{ "euid", euid, 0 },
 	{ "connects", connects, 0 },
 	{ "ranges", ranges, 0 },
+	{ "unshares", unshares, 0 },
 	{ "late", late, 0 },
 	{ "late-count", late_count, 0 },
 	{ "scribble", scribble, 0 },
