@@ -23,14 +23,19 @@
 		.kind = (_kind), .slots = 1, .process = process_id(), .fd = (_fd), .stamp = (_stamp) \
 	}
 
+/* Where records are missing before this one the table is told anew, or the relation would be wrong. */
+static void make_good(enum log_result appended)
+{
+	if (appended == LOG_RECOVERED && thread.vfork_child == 0)
+		track_stock(PS_STOCK_LOST, false);
+}
+
 /* Returns whether the record is in a ring, where it will be overwritten some day. */
 static bool append_tail(struct ps_event *ev, const void *tail, size_t len, bool ring)
 {
 	struct ps_event *place = NULL;
 
-	/* Records are missing before this one: the table is told anew, or the relation would be wrong. */
-	if (log_append(&self.log, ev, tail, len, ring, &place) == LOG_RECOVERED && thread.vfork_child == 0)
-		track_stock(PS_STOCK_LOST, false);
+	make_good(log_append(&self.log, ev, tail, len, ring, &place));
 	return ring && place != NULL && log_in_ring(&self.log, place);
 }
 
@@ -417,6 +422,7 @@ void emit_forget_counters(void)
 void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found)
 {
 	struct ps_event *counter = e == NULL ? NULL : atomic_load_explicit(&e->counter, memory_order_acquire);
+	enum log_result appended;
 	struct ps_event ev;
 
 	/* A counter of the parent's is not ours to count on, and its chunk may not even be mapped here. */
@@ -432,10 +438,12 @@ void emit_count(int fd, struct fd_entry *e, uint64_t cookie, bool found)
 	ev.count.cookie = cookie;
 	ev.count.accepts = found;
 	ev.count.empty = !found;
-	if (log_append(&self.log, &ev, NULL, 0, false, &counter) == LOG_DROPPED || e == NULL ||
-	    thread.vfork_child != 0)
-		return;
-	atomic_store_explicit(&e->counter, NULL, memory_order_relaxed);
-	atomic_store_explicit(&e->counter_of, ev.process, memory_order_release);
-	atomic_store_explicit(&e->counter, counter, memory_order_release);
+	appended = log_append(&self.log, &ev, NULL, 0, false, &counter);
+	if (appended != LOG_DROPPED && e != NULL && thread.vfork_child == 0) {
+		atomic_store_explicit(&e->counter, NULL, memory_order_relaxed);
+		atomic_store_explicit(&e->counter_of, ev.process, memory_order_release);
+		atomic_store_explicit(&e->counter, counter, memory_order_release);
+	}
+	/* A server that finds nothing to accept may make no other record for long. */
+	make_good(appended);
 }

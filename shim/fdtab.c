@@ -44,22 +44,31 @@ static struct fd_entry *map_segment(unsigned i)
 	return none;
 }
 
-struct fd_entry *fdtab_entry(int fd, bool may_map)
+static struct fd_entry *find_entry(unsigned n, bool may_map)
 {
-	unsigned n = (unsigned)fd, i = n >> SEGMENT_BITS;
+	unsigned i = n >> SEGMENT_BITS;
 	struct fd_entry *segment;
 
 	if (i >= SEGMENTS)
 		return NULL;
 	segment = i == 0 ? fdtab_first : atomic_load_explicit(&segments[i], memory_order_acquire);
-	if (segment == NULL) {
-		segment = may_map ? map_segment(i) : NULL;
-		if (segment == NULL)
-			return NULL;
-	}
-	if (may_map && n >= atomic_load_explicit(&end, memory_order_relaxed))
-		raise_end(n + 1);
-	return &segment[n & (SEGMENT_FDS - 1)];
+	if (segment == NULL && may_map)
+		segment = map_segment(i);
+	return segment == NULL ? NULL : &segment[n & (SEGMENT_FDS - 1)];
+}
+
+struct fd_entry *fdtab_beyond(int fd)
+{
+	return find_entry((unsigned)fd, false);
+}
+
+struct fd_entry *fdtab_entry(int fd, bool may_map)
+{
+	struct fd_entry *e = find_entry((unsigned)fd, may_map);
+
+	if (e != NULL && (unsigned)fd >= atomic_load_explicit(&end, memory_order_relaxed))
+		raise_end((unsigned)fd + 1);
+	return e;
 }
 
 unsigned fdtab_end(void)

@@ -56,14 +56,16 @@ struct fd_entry {
 #define FDTAB_FIRST 1024u
 extern struct fd_entry fdtab_first[FDTAB_FIRST];
 
-/* The entry of fd, made if need be; NULL for a negative fd, one beyond the table (2^20), or where no
- * memory can be had.  may_map false: only one that is there (no system call). */
+/* The entry of fd to write to, made if need be; NULL for a negative fd, one beyond the table (2^20), or where
+ * no memory can be had.  may_map false: only one that there is memory for (no system call). */
 struct fd_entry *fdtab_entry(int fd, bool may_map);
 
-/* fdtab_entry(fd, false). */
+/* The same to read, or to change what was written: NULL where there is no memory for it. */
+struct fd_entry *fdtab_beyond(int fd);
+
 static inline struct fd_entry *fdtab_find(int fd)
 {
-	return (unsigned)fd < FDTAB_FIRST ? &fdtab_first[fd] : fdtab_entry(fd, false);
+	return (unsigned)fd < FDTAB_FIRST ? &fdtab_first[fd] : fdtab_beyond(fd);
 }
 
 /* An entry could not be had once: what the table does not have may be a socket all the same. */
@@ -72,10 +74,11 @@ extern _Atomic bool fdtab_lacking;
 static inline bool fdtab_lacks(int fd)
 {
 	return atomic_load_explicit(&fdtab_lacking, memory_order_relaxed) && (unsigned)fd >= FDTAB_FIRST &&
-	       fdtab_entry(fd, false) == NULL;
+	       fdtab_beyond(fd) == NULL;
 }
 
-/* One more than the highest fd that ever had an entry made. */
+/* One more than the highest fd that ever had an entry to write to: whoever goes through the table stops here.
+ */
 unsigned fdtab_end(void);
 
 static inline uint64_t fd_check(uint64_t word, uint64_t cookie, uint64_t accepted)

@@ -6,7 +6,10 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 
+#include "common/sys.h"
+#include "emit.h"
 #include "mask.h"
 #include "path.h"
 #include "process.h"
@@ -151,11 +154,35 @@ int hook_ioctl(int fd, unsigned long request, ...)
 	return REAL(ioctl)(fd, request, arg);
 }
 
+/* proc(5): a directory has two links, and one more for each thread that is listed in it. */
+static bool has_other_threads(void)
+{
+	struct stat st;
+
+	if (thread.vfork_child != 0 || track_single_threaded())
+		return false;
+	return atomic_load(&self.quiet) || sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) < 0 ||
+	       st.st_nlink != 3;
+}
+
+/* The others keep what this thread closes in a table of its own: descriptors are told apart by process, not
+ * by thread. */
+static int close_own_range(unsigned first, unsigned last, int flags)
+{
+	int ret = REAL(close_range)(first, last, flags);
+
+	if (ret == 0)
+		emit_sandbox(PS_SANDBOX_SHARED);
+	return ret;
+}
+
 int hook_close_range(unsigned first, unsigned last, int flags)
 {
 	struct counted before;
 	int ret;
 
+	if ((flags & CLOSE_RANGE_UNSHARE) && process_enter() && has_other_threads())
+		return close_own_range(first, last, flags);
 	if (!process_enter() || first > last || (flags & CLOSE_RANGE_CLOEXEC))
 		return REAL(close_range)(first, last, flags);
 	track_begin(&self.closers);

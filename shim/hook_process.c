@@ -217,6 +217,7 @@ int hook_clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	process_after_fork(&start.ticket, pid, pid < 0 ? errno : 0);
 	return pid;
 }
+ALIAS_BODY(__clone, clone)
 
 static void end(int status)
 {

@@ -161,6 +161,12 @@ int hook_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 				      : REAL(accept4)(fd, addr, len, flags);
 }
 
+/* What the kernel has just taken can be read. */
+static bool is_unspecified(const struct sockaddr *addr, socklen_t len)
+{
+	return addr != NULL && len >= sizeof(addr->sa_family) && addr->sa_family == AF_UNSPEC;
+}
+
 /* Changes no descriptor, and may block: nothing is held and nothing counted over it. */
 int hook_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
@@ -178,6 +184,8 @@ int hook_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	if (act.moved)
 		emit_name(PS_PEER, fd, act.cookie, act.addr, act.len, track_in_ring(e));
 	act_after(&act, error);
+	if (ret == 0 && is_unspecified(act.asked_addr, len))
+		track_dissolved(fd);
 	errno = ret < 0 ? error : errno;
 	return ret;
 }
@@ -193,6 +201,8 @@ int hook_shutdown(int fd, int how)
 	ret = REAL(shutdown)(fd, how);
 	e = thread.vfork_child != 0 ? NULL : fdtab_find(fd);
 	emit_shutdown(fd, track_known(fd), how, ret < 0 ? errno : 0, track_in_ring(e));
+	if (ret == 0 && how != SHUT_WR && (fd_word(e) & FD_LISTEN) && FD_FAMILY(fd_word(e)) != AF_UNIX)
+		track_dissolved(fd);
 	return ret;
 }
 

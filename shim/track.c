@@ -264,16 +264,18 @@ void track_bound(int fd, const struct sockaddr *asked, socklen_t len, const stru
 		 socklen_t given_len)
 {
 	uint64_t cookie = track_cookie(fd);
+	bool told = true;
 
 	track_promote(fd);
 	emit_bind(fd, cookie, asked, len, 0);
-	if (given == NULL || chosen_by_kernel(given, given_len)) {
-		if (!atomic_load_explicit(&self.quiet, memory_order_relaxed))
-			tell_name(fd, cookie, PS_LOCAL);
-	} else if (given != asked) {
+	if (given == NULL || chosen_by_kernel(given, given_len))
+		told = !atomic_load_explicit(&self.quiet, memory_order_relaxed) &&
+		       tell_name(fd, cookie, PS_LOCAL);
+	else if (given != asked)
 		emit_name(PS_LOCAL, fd, cookie, given, given_len, false);
-	}
-	set_flag(fd, FD_BOUND);
+	/* ip(7), IP_BIND_ADDRESS_NO_PORT: the port is chosen later, and is to be told then. */
+	if (told)
+		set_flag(fd, FD_BOUND);
 }
 
 void track_listening(int fd)
@@ -284,6 +286,14 @@ void track_listening(int fd)
 	if (!(fd_word(e) & FD_BOUND) && !atomic_load_explicit(&self.quiet, memory_order_relaxed))
 		tell_name(fd, track_cookie(fd), PS_LOCAL);
 	set_flag(fd, FD_BOUND | FD_LISTEN);
+}
+
+void track_dissolved(int fd)
+{
+	struct fd_entry *e = entry_of(fd);
+
+	if (fd_word(e) & (FD_BOUND | FD_LISTEN))
+		atomic_fetch_and_explicit(&e->word, ~(uint64_t)(FD_BOUND | FD_LISTEN), memory_order_acq_rel);
 }
 
 void track_close_on_exec(int fd)

@@ -115,6 +115,10 @@ void track_bound(int fd, const struct sockaddr *asked, socklen_t len, const stru
 		 socklen_t given_len);
 void track_listening(int fd);
 
+/* Disconnected, by connect(2) with AF_UNSPEC or by shutdown(2).  Listening anew, it has the port that it was
+ * bound to, or one that the kernel chooses then. */
+void track_dissolved(int fd);
+
 /* A rule says so: sets it, and has fcntl(2) and dup(2) keep it. */
 void track_close_on_exec(int fd);
 bool track_closes_on_exec(int fd);

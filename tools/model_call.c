@@ -298,6 +298,7 @@ int fold_bind(struct model *m, struct process *p, const struct record *r)
 		s->state = STATE_BOUND;
 	s->bound_at = r->ev.stamp;
 	socket_node(s)->bound_by = p;
+	socket_node(s)->port_chosen = asked.family != AF_UNIX && asked.family != 0 && asked.port == 0;
 	err = take_asked(m, s, &asked, &s->asked);
 	if (err < 0)
 		return err;
@@ -362,15 +363,16 @@ int fold_listen(struct model *m, struct process *p, const struct record *r)
 	return 0;
 }
 
-/* connect(2) with AF_UNSPEC; the kernel lets go of a name that it chose itself. */
+/* connect(2) with AF_UNSPEC, and the end of a listener by shutdown(2): the kernel gives up a port that it
+ * chose itself (net/ipv4/tcp.c, tcp_disconnect), though getsockname(2) still tells it. */
 static int dissolve(struct model *m, struct socket *s)
 {
 	static const struct endpoint none;
+	bool chosen = socket_node(s)->port_chosen || (s->bound_at == 0 && socket_node(s)->born);
 
 	s->peer = none;
-	if (s->state == STATE_CONNECTED)
-		s->state = s->bound_at != 0 ? STATE_BOUND : STATE_OPEN;
-	return s->bound_at != 0 ? 0 : socket_set_local(m, s, &none);
+	s->state = !chosen && has_name(&s->local) ? STATE_BOUND : STATE_OPEN;
+	return chosen ? socket_set_local(m, s, &none) : 0;
 }
 
 int fold_connect(struct model *m, struct process *p, const struct record *r)
@@ -455,8 +457,7 @@ int fold_accept(struct model *m, struct process *p, const struct record *r)
 	return err;
 }
 
-/* A listening TCP socket that is shut for reading stops listening and stays bound; others stay as
- * they are. */
+/* A listening TCP socket that is shut for reading stops listening; others stay as they are. */
 int fold_shutdown(struct model *m, struct process *p, const struct record *r)
 {
 	int32_t how = r->ev.shutdown.how;
@@ -465,7 +466,7 @@ int fold_shutdown(struct model *m, struct process *p, const struct record *r)
 
 	if (err == 0 && s != NULL && r->ev.error == 0 && (how == SHUT_RD || how == SHUT_RDWR) &&
 	    s->state == STATE_LISTEN && s->family != AF_UNIX)
-		s->state = STATE_BOUND;
+		return dissolve(m, s);
 	return err;
 }
 

@@ -25,9 +25,9 @@ static bool is_plain_socket(const struct socket *s)
 	return s->cookie == 0 && s->inode == 0 && s->state == STATE_CONNECTED && s->listener != NULL &&
 	       s->asked == NULL && s->peer_asked == NULL && s->rule == NULL && s->unshared == NULL &&
 	       s->backlog == 0 && !s->reuseport && !s->reuseaddr && !s->pair && s->bound_at == 0 && n->born &&
-	       !n->scanned && !n->v6only && !n->moved && n->held == 0 && n->first_seen == s->created &&
-	       n->bound_by == NULL && n->senders[0] == NULL && n->connection != NULL &&
-	       n->packed_like == NULL && n->bucket == NULL;
+	       !n->scanned && !n->v6only && !n->port_chosen && !n->moved && n->held == 0 &&
+	       n->first_seen == s->created && n->bound_by == NULL && n->senders[0] == NULL &&
+	       n->connection != NULL && n->packed_like == NULL && n->bucket == NULL;
 }
 
 static bool is_plain_peer(const struct endpoint *peer)

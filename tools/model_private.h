@@ -72,6 +72,7 @@ struct socket_node {
 	bool born;     /* a record told how it was made: it cannot turn out to be another */
 	bool scanned;  /* known from /proc only */
 	bool v6only;
+	bool port_chosen; /* by the kernel, at bind(2) */
 	bool moved; /* the next BIND or CONNECT tells what was asked for, LOCAL or PEER behind it where it
 		       went */
 	struct process *bound_by;

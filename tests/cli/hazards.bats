@@ -163,6 +163,37 @@ on_small_tmpfs() {
 	jq -e '.sessions[0].dropped > 1000' full.json
 }
 
+# Remedy: the table is told anew by whatever record is the first that finds room, be it a count.
+@test "there is room again, and the first record is a count" {
+	unshare -m true 2>"$DIR/null" || skip "needs a mount namespace"
+	need_root
+	on_small_tmpfs <<-'END'
+		is_ready() {
+			i=0
+			until [ "$(grep -c ready out)" -eq "$1" ] || [ $i -ge 500 ]; do sleep 0.02; i=$((i + 1)); done
+		}
+		mkfifo go
+		exec 8<>go
+		"$portshim" run -o small/s -- "$hazard" late-count <&8 >out 2>err 8>&- &
+		is_ready 1
+		fill
+		echo >&8
+		is_ready 2
+		rm small/filler
+		echo >&8
+		is_ready 3
+		"$portshim" ls -s small/s --json >held.json
+		"$portshim" sessions -s small/s --json >full.json
+		echo >&8
+		wait $!
+		cat err
+	END
+	[ "$status" -eq 0 ]
+	[ ! -s err ]
+	jq -e '.sessions[0].dropped > 10' full.json
+	jq -e '.holders | length == 11 and all(.state == "listen" and (.fds | length) == 1)' held.json
+}
+
 # Remedy: a page that may not be populated is not touched either.
 @test "MADV_POPULATE_WRITE is refused, as by an old kernel or a sandbox" {
 	need_root
@@ -359,6 +390,24 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	both_end connects
 }
 
+# Remedy: the table's end is where the last entry was written, also by who may not map one.
+@test "close_range and closefrom after no_new_privs" {
+	both ranges "$HAZARD" ranges
+	that 'length == 1 and (.[0].fds | length) == 1 and .[0].state == "listen"'
+	same_as_kernel "$RECORDED"
+	both_end ranges
+}
+
+# Remedy: what a thread does to a table of its own is not done to the process's, and that is said.
+@test "CLOSE_RANGE_UNSHARE in a thread, and where there is no other" {
+	both unshares "$HAZARD" unshares
+	that 'length == 1 and (.[0].fds | length) == 1 and .[0].state == "listen"'
+	same_as_kernel "$RECORDED"
+	covered | grep -q 'partly: .*shared'
+	[ "$("$PORTSHIM" events -s "$SESSION" | grep -c 'sandbox(shared)')" -eq 2 ]
+	both_end unshares
+}
+
 # ---- processes ----
 
 # Remedy: what exec must carry on is completed again by its wrapper, from what the process keeps itself.
@@ -386,6 +435,14 @@ os.setxattr(sys.argv[1], "security.capability", struct.pack("<5I", 0x02000001, 1
 	that "length == 1 and .[0].pid == $RECORDED"
 	same_as_kernel
 	both_end vfork
+}
+
+# Remedy: each public name of a call is wrapped.
+@test "a child of __clone on its parent's memory closes the listener" {
+	both clone "$HAZARD" clone
+	that "length == 1 and .[0].pid == $RECORDED"
+	same_as_kernel
+	both_end clone
 }
 
 # Remedy: no lock is held over a fork, and a child that was forked in the middle of a call takes stock.

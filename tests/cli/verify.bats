@@ -88,6 +88,69 @@ sneak() {
 	verified 0 "$equal and .compared == 0"
 }
 
+@test "equal: a port that the kernel chooses after the bind" {
+	cat >late.py <<-'END'
+		import socket, sys
+		s = socket.socket()
+		s.setsockopt(socket.IPPROTO_IP, 24, 1) # IP_BIND_ADDRESS_NO_PORT
+		s.bind(("127.0.0.1", 0))
+		s.listen()
+		print(s.getsockname()[1], "ready", sep="\n", flush=True)
+		sys.stdin.read(1)
+	END
+	record late python3 late.py
+	ready late
+	that "length == 1 and .[0].local == \"127.0.0.1:$(head -1 late.out)\" and .[0].state == \"listen\""
+	verified 0 "$equal and .compared == 1"
+}
+
+@test "equal: listeners that are one no longer, and those that listen again" {
+	cat >ended.py <<-'END'
+		import ctypes, socket, sys
+		libc = ctypes.CDLL(None)
+		def dissolve(s):
+		    assert libc.connect(s.fileno(), bytes(16), 16) == 0 # AF_UNSPEC
+		def shut(s):
+		    s.shutdown(socket.SHUT_RD)
+		def chosen(port=0, name=True):
+		    s = socket.socket()
+		    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+		    if name: s.bind(("127.0.0.1", port))
+		    s.listen()
+		    return s
+		free = chosen()
+		port = free.getsockname()[1]
+		free.close()
+		keep = [chosen(port)]
+		dissolve(keep[0])
+		for end in dissolve, shut:
+		    for name in True, False:
+		        for again in True, False:
+		            s = chosen(name=name)
+		            end(s)
+		            if again: s.listen()
+		            keep.append(s)
+		path = socket.socket(socket.AF_UNIX)
+		path.bind("path")
+		path.listen()
+		shut(path)
+		print(port, "ready", sep="\n", flush=True)
+		print(*(s.getsockname()[1] for s in keep if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)),
+		      file=open("ports", "w"), flush=True)
+		sys.stdin.read(1)
+	END
+	record ended python3 ended.py
+	ready ended
+	wait_for test -s ports
+	verified 0 "$equal and .compared == 10"
+	that "map(select(.local == \"127.0.0.1:$(head -1 ended.out)\")) | length == 1 and .[0].state == \"bound\""
+	that 'map(select(.state == "listen" and .proto == "tcp") | .local | sub(".*:"; "")) | sort ==
+		('"\"$(cat ports)\""' | split(" ") | sort) and length == 4'
+	that 'map(select(.state == "listen" and .proto == "unix")) | length == 1'
+	# What the kernel has given up is nobody'"'"'s.
+	that 'map(select(.state == "bound") | .local) | map(select(endswith(":0") | not)) | length == 1'
+}
+
 @test "a program that nobody moves behind the record's back" {
 	sneak nothing
 	verified 0 "$equal and .compared == 2"

@@ -8,12 +8,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -415,6 +417,50 @@ static int connects(int argc, char **argv)
 		CHECK(got >= 0 && shutdown(fd, SHUT_WR) == 0 && close(fd) == 0 && close(got) == 0);
 	}
 	CHECK(listen(kept, 5) == 0);
+	return rest();
+}
+
+/* The same, closed many at once. */
+static int ranges(int argc, char **argv)
+{
+	int kept, s;
+
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	kept = listener();
+	s = listener();
+	CHECK(s > kept && listener() > s && close_range((unsigned)s, ~0u, 0) == 0);
+	CHECK(listener() == s);
+	closefrom(s);
+	CHECK(fcntl(s, F_GETFD) == -1);
+	return rest();
+}
+
+static void *close_own_range(void *flags)
+{
+	CHECK(close_range(3, ~0u, (int)(intptr_t)flags) == 0);
+	return NULL;
+}
+
+/* A thread closes all, or marks it, in a table of its own; then, with no other thread left, so does the
+ * first. */
+static int unshares(int argc, char **argv)
+{
+	int flags[] = { CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC };
+	struct stat st;
+	pthread_t t;
+	int s = listener();
+	unsigned other;
+
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK(pthread_create(&t, NULL, close_own_range, (void *)(intptr_t)flags[i]) == 0);
+		CHECK(pthread_join(t, NULL) == 0);
+		CHECK(fcntl(s, F_GETFD) == 0);
+	}
+	/* They end for pthread_join(3) before they do for proc(5). */
+	for (int i = 0; i < 1000 && stat("/proc/self/task", &st) == 0 && st.st_nlink > 3; i++)
+		usleep(1000);
+	other = (unsigned)listener();
+	CHECK(close_range(other, other, CLOSE_RANGE_UNSHARE) == 0);
 	return rest();
 }
 
@@ -837,6 +883,27 @@ static int vforked(int argc, char **argv)
 	return rest();
 }
 
+/* No header declares it. */
+int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+
+static int close_and_exec(void *arg)
+{
+	close(*(int *)arg);
+	execl(self, self, "churn", "3", (char *)NULL);
+	return 1;
+}
+
+/* The same by the other public name of clone(2). */
+static int cloned(int argc, char **argv)
+{
+	static char stack_of_child[65536] __attribute__((aligned(16)));
+	int s = listener();
+
+	wait_child(__clone(close_and_exec, stack_of_child + sizeof(stack_of_child),
+			   CLONE_VM | CLONE_VFORK | SIGCHLD, &s));
+	return rest();
+}
+
 /* Listens, and becomes another image, which accepts. */
 static int image(int argc, char **argv)
 {
@@ -907,6 +974,25 @@ static int late(int argc, char **argv)
 	in_child(churn_and_exec);
 	in_child(churn_much);
 	puts("done");
+	return rest();
+}
+
+/* Makes listeners once it is told to; then, told once more, finds nothing to accept again and again. */
+static int late_count(int argc, char **argv)
+{
+	int s = listener();
+	char byte;
+
+	CHECK(fcntl(s, F_SETFL, O_NONBLOCK) == 0);
+	say_ready();
+	CHECK(read(STDIN_FILENO, &byte, 1) == 1);
+	churn_much();
+	for (int i = 0; i < 10; i++)
+		listener();
+	say_ready();
+	CHECK(read(STDIN_FILENO, &byte, 1) == 1);
+	for (int i = 0; i < 10000; i++)
+		CHECK(accept(s, NULL, NULL) == -1 && errno == EAGAIN);
 	return rest();
 }
 
@@ -983,12 +1069,16 @@ static const struct {
 	{ "accepts-on", accepts_on, 0 },
 	{ "numbers", numbers, 0 },
 	{ "vfork", vforked, 0 },
+	{ "clone", cloned, 0 },
 	{ "image", image, 0 },
 	{ "accept", accept_on, 1 },
 	{ "number", number, 0 },
 	{ "euid", euid, 0 },
 	{ "connects", connects, 0 },
+	{ "ranges", ranges, 0 },
+	{ "unshares", unshares, 0 },
 	{ "late", late, 0 },
+	{ "late-count", late_count, 0 },
 	{ "scribble", scribble, 0 },
 	{ "wait", waiting, 0 },
 	{ "same-pid", same_pid, 0 },

@@ -26,6 +26,9 @@ void __syslog_chk(int priority, int flag, const char *format, ...) __attribute__
 void __vsyslog_chk(int priority, int flag, const char *format, va_list ap)
 	__attribute__((format(printf, 3, 0)));
 
+/* No header declares it. */
+int __clone(int (*fn)(void *), void *top, int flags, void *arg, ...);
+
 /* From here on no fork succeeds: root is never refused. */
 static void forbid_forks(void)
 {
@@ -464,14 +467,16 @@ static int clone_vfork(void *arg)
 	return 10;
 }
 
-static void clone_vforked(void)
+typedef int clone_fn(int (*fn)(void *), void *top, int flags, void *arg, ...);
+
+static void vforked_by(clone_fn *call)
 {
 	struct address a;
 	int pid;
 
 	cloned_fd = tcp_listener(&a);
 	errno = ERRNO_BEFORE;
-	pid = clone(clone_vfork, TOP, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+	pid = call(clone_vfork, TOP, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
 	CHECK(pid > 0);
 	/* The memory is one, and the child was first. */
 	CHECK(in_memory == 1);
@@ -479,6 +484,16 @@ static void clone_vforked(void)
 	show_fds("in the parent");
 	tcp_connected(&a);
 	OK(accept(cloned_fd, NULL, NULL));
+}
+
+static void clone_vforked(void)
+{
+	vforked_by(clone);
+}
+
+static void under_clone_vforked(void)
+{
+	vforked_by(__clone);
 }
 
 static int clone_exec(void *arg)
@@ -1291,6 +1306,7 @@ const struct test_case cases[] = {
 	{ "clone/nested", clone_nested },
 	{ "clone/CLONE_NEWNET", clone_network },
 	{ "clone/errors", clone_errors },
+	{ "__clone", under_clone_vforked },
 	{ "system", system_success },
 	{ "system/clearenv", system_clearenv },
 	{ "system/another environ", system_environ },

@@ -47,6 +47,17 @@ static void looking_makes_no_segment(void **state)
 	assert_int_equal(fdtab_end(), 900001);
 }
 
+/* In a sandbox no segment is mapped, and what goes through the table must not pass by what is written. */
+static void writing_without_mapping_counts(void **state)
+{
+	unsigned end = fdtab_end();
+
+	assert_non_null(fdtab_find((int)end + 5));
+	assert_int_equal(fdtab_end(), end);
+	assert_non_null(fdtab_entry((int)end + 5, false));
+	assert_int_equal(fdtab_end(), end + 6);
+}
+
 static void a_word_keeps_kind_and_raises_its_generation(void **state)
 {
 	uint64_t low = FD_SOCKET | FD_BOUND | FD_KIND(AF_INET6, SOCK_DGRAM, 17);
@@ -103,6 +114,7 @@ int main(void)
 		cmocka_unit_test(entries_start_as_no_socket),
 		cmocka_unit_test(numbers_outside_have_none),
 		cmocka_unit_test(looking_makes_no_segment),
+		cmocka_unit_test(writing_without_mapping_counts),
 		cmocka_unit_test(a_word_keeps_kind_and_raises_its_generation),
 		cmocka_unit_test(a_check_is_of_one_generation),
 		cmocka_unit_test(threads_agree_on_segments),

@@ -523,6 +523,44 @@ static void connects(void **state)
 	ENDPOINT(s->local, "127.0.0.1:99");
 }
 
+/* By connect(2) with AF_UNSPEC or by shutdown(2): of the name only a port is left that was asked for. */
+static void a_listener_is_dissolved(void **state)
+{
+	struct ps_event *e;
+	struct socket *s;
+
+	ev_start(1, 0, 100, 0, "/x");
+	ev_server(1, 3, 0xa, 80);
+	ev_socket(1, 4, 0xb);
+	ev_bind(1, 4, 0xb, "127.0.0.1", 0, 0);
+	ev_listen(1, 4, 0xb);
+	ev_socket(1, 5, 0xc);
+	ev_listen(1, 5, 0xc);
+	for (int i = 0; i < 6; i++) {
+		int fd = 3 + i % 3;
+
+		s = holder(1, 0xaull + (unsigned)i % 3)->socket;
+		if (fd != 3) {
+			e = ev(PS_LOCAL, 1, fd);
+			e->local.cookie = s->cookie;
+			e->local.address = inet("127.0.0.1", 34567);
+			done();
+		}
+		assert_string_equal(socket_state(s), "listen");
+		e = ev(i < 3 ? PS_CONNECT : PS_SHUTDOWN, 1, fd);
+		e->connect.cookie = s->cookie;
+		if (i >= 3) {
+			e->shutdown.cookie = s->cookie;
+			e->shutdown.how = SHUT_RD;
+		}
+		done();
+		assert_string_equal(socket_state(s), fd == 3 ? "bound" : "open");
+		if (fd != 3)
+			ENDPOINT(s->local, "");
+		ev_listen(1, fd, s->cookie);
+	}
+}
+
 static void a_pair_and_a_failed_socket(void **state)
 {
 	struct ps_event *e;
@@ -2110,6 +2148,7 @@ int main(void)
 		T(connects),
 		T(a_pair_and_a_failed_socket),
 		T(shutdown_of_a_listener),
+		T(a_listener_is_dissolved),
 		T(dup_and_close),
 		T(dup_over_another),
 		T(the_largest_stamp_wins),
