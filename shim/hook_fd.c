@@ -29,13 +29,21 @@ static uint64_t word_of(int fd)
 	return fdtab_lacks(fd) ? FD_MAYBE : fd_word(fdtab_find(fd));
 }
 
+/* What a call brought that was passed through: another thread may have joined a session meanwhile. */
+static int look_late(int fd, uint32_t flags)
+{
+	if (fd >= 0 && process_enter())
+		track_look(fd, flags);
+	return fd;
+}
+
 int hook_dup(int old)
 {
 	uint64_t closers, word;
 	int new;
 
 	if (!process_enter())
-		return REAL(dup)(old);
+		return look_late(REAL(dup)(old), 0);
 	closers = track_read(&self.closers);
 	word = word_of(old);
 	track_begin(&self.changes);
@@ -65,13 +73,13 @@ static int dup_onto(bool three, int old, int new, int flags)
 
 int hook_dup2(int old, int new)
 {
-	return process_enter() ? dup_onto(false, old, new, 0) : REAL(dup2)(old, new);
+	return process_enter() ? dup_onto(false, old, new, 0) : look_late(REAL(dup2)(old, new), 0);
 }
 ALIAS_BODY(__dup2, dup2)
 
 int hook_dup3(int old, int new, int flags)
 {
-	return process_enter() ? dup_onto(true, old, new, flags) : REAL(dup3)(old, new, flags);
+	return process_enter() ? dup_onto(true, old, new, flags) : look_late(REAL(dup3)(old, new, flags), 0);
 }
 
 /* fcntl takes nothing, an int or a pointer: a register's worth either way, handed on as it came. */
@@ -83,8 +91,10 @@ static int fcntl_any(int (*call)(int, int, ...), int fd, int cmd, void *arg)
 	/* A rule keeps it close-on-exec. */
 	if (cmd == F_SETFD && track_closes_on_exec(fd))
 		arg = (void *)((uintptr_t)arg | FD_CLOEXEC);
-	if ((cmd != F_DUPFD && cmd != F_DUPFD_CLOEXEC) || !process_enter())
+	if (cmd != F_DUPFD && cmd != F_DUPFD_CLOEXEC)
 		return call(fd, cmd, arg);
+	if (!process_enter())
+		return look_late(call(fd, cmd, arg), 0);
 	closers = track_read(&self.closers);
 	word = word_of(fd);
 	track_begin(&self.changes);
@@ -290,7 +300,7 @@ int hook_pidfd_getfd(int pidfd, int target, unsigned flags)
 	int fd;
 
 	if (!process_enter())
-		return REAL(pidfd_getfd)(pidfd, target, flags);
+		return look_late(REAL(pidfd_getfd)(pidfd, target, flags), PS_F_FETCHED);
 	track_begin(&self.changes);
 	fd = REAL(pidfd_getfd)(pidfd, target, flags);
 	if (fd >= 0)

@@ -138,8 +138,13 @@ ssize_t hook_recvmsg(int fd, struct msghdr *msg, int flags)
 	struct msghdr before = { 0 };
 	ssize_t ret;
 
-	if (!process_enter())
-		return REAL(recvmsg)(fd, msg, flags);
+	if (!process_enter()) {
+		ret = REAL(recvmsg)(fd, msg, flags);
+		/* Another thread may have joined a session meanwhile. */
+		if (ret >= 0 && process_enter())
+			each_fd(fd, msg, 0, received);
+		return ret;
+	}
 	if (mask_any())
 		act_copy(&before, msg, sizeof(before));
 	track_begin(&self.changes);
@@ -171,8 +176,12 @@ int hook_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 	socklen_t rooms[MESSAGES_MAX];
 	int ret;
 
-	if (!process_enter())
-		return REAL(recvmmsg)(fd, msgs, n, flags, timeout);
+	if (!process_enter()) {
+		ret = REAL(recvmmsg)(fd, msgs, n, flags, timeout);
+		for (int i = 0; i < ret && process_enter(); i++)
+			each_fd(fd, &msgs[i].msg_hdr, 0, received);
+		return ret;
+	}
 	find_rooms(msgs, n, rooms);
 	track_begin(&self.changes);
 	ret = REAL(recvmmsg)(fd, msgs, n, flags, timeout);

@@ -9,7 +9,10 @@
  * for x (nonnull, noreturn) do not let the compiler drop checks from the body.
  */
 
+#include <mqueue.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>

@@ -315,6 +315,100 @@ left_open() {
 	that "length == 1 and .[0].local == \"0.0.0.0:$(cat port)\" and .[0].state == \"bound\" and .[0].how == \"bound\""
 }
 
+@test "login_tty(3) over sockets at 0 to 2" {
+	driver
+	step 's = listener(); m, t = os.openpty()'
+	step 'p = os.fork(); p or ([os.dup2(s.fileno(), n) for n in (0, 1, 2)], libc.login_tty(t), open("in", "w").close(), libc.pause()); print(p, file=open("child.pid", "w"), flush=True)'
+	wait_for test -e in
+	child=$(cat child.pid)
+	own "$child"
+	that "map(select(.pid == $child)) | length == 1 and (.[0].fds | length) == 1"
+	same_as_kernel "$DRIVER" "$child"
+	step 'os.kill(p, 9); os.waitpid(p, 0)'
+}
+
+@test "rresvport(3): a socket and a port that libc chose" {
+	need_root
+	driver unshare -n
+	step 'p = ctypes.c_int(1023); f = libc.rresvport(ctypes.byref(p)); assert f > 2 and libc.listen(f, 5) == 0'
+	step 'print(p.value, file=open("port", "w"), flush=True)'
+	that "length == 1 and .[0].local == \"0.0.0.0:$(cat port)\" and .[0].state == \"listen\" and .[0].how == \"bound\""
+	same_as_kernel "$DRIVER"
+	step 'os.close(f); p.value = 1023; f = libc.rresvport_af(ctypes.byref(p), 10); assert f > 2'
+	that "length == 1 and .[0].proto == \"tcp6\" and .[0].state == \"bound\""
+	same_as_kernel "$DRIVER"
+}
+
+# A remote command that is not executed: what is left of the call is two connections of the caller.
+@test "rexec(3): both of its sockets" {
+	driver
+	cat >serve.py <<-'END'
+		def string(c):
+		    s = b""
+		    while not s.endswith(b"\0"): s += c.recv(1)
+		    return s[:-1]
+		def serve(s):
+		    global kept
+		    c = s.accept()[0]
+		    e = socket.create_connection(("127.0.0.1", int(string(c))))
+		    for i in range(3): string(c)
+		    c.send(b"\0")
+		    kept = c, e
+	END
+	step 'exec(open("serve.py").read()); s = listener(); t = threading.Thread(target=serve, args=(s,)); t.start()'
+	step 'h = ctypes.c_char_p(b"127.0.0.1"); e = ctypes.c_int(-1)'
+	step 'f = libc.rexec(ctypes.byref(h), socket.htons(s.getsockname()[1]), b"user", b"password", b"command", ctypes.byref(e))'
+	step 't.join(); assert f > 2 and e.value > 2'
+	step 'print(f, e.value, file=open("fds", "w"), flush=True)'
+	read -r first second <fds
+	"$PORTSHIM" verify -s "$SESSION"
+	that "map(select(.fds == [$first] or .fds == [$second])) | length == 2 and all(.state == \"connected\")" --all
+}
+
+@test "mq_notify(3): the socket that libc keeps for SIGEV_THREAD" {
+	driver
+	step 'q = libc.mq_open(b"/portshim-%d" % os.getpid(), os.O_CREAT | os.O_RDWR, 0o600, None)'
+	step 'libc.mq_unlink(b"/portshim-%d" % os.getpid())'
+	step 'import struct; F = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda v: None); print(q, file=open("q", "w"), flush=True)'
+	[ "$(cat q)" -ge 0 ] || skip "no message queues here"
+	# struct sigevent: a value, a signal, SIGEV_THREAD, a function
+	step 'assert libc.mq_notify(q, struct.pack("QiiQ32x", 0, 0, 2, ctypes.cast(F, ctypes.c_void_p).value)) == 0'
+	that 'map(select(.proto == "netlink")) | length == 1 and .[0].how == "created"' --all
+	same_as_kernel "$DRIVER"
+	# A child of fork makes one of its own.
+	step 'p = os.fork(); p or (libc.mq_notify(q, None), libc.mq_notify(q, struct.pack("QiiQ32x", 0, 0, 2, ctypes.cast(F, ctypes.c_void_p).value)), open("in", "w").close(), libc.pause())'
+	wait_for test -e in
+	child=$(children_of "$DRIVER")
+	own "$child"
+	same_as_kernel "$DRIVER" "$child"
+	step 'os.kill(p, 9); os.waitpid(p, 0)'
+}
+
+@test "a fork while another thread asks for a name: the child has a copy of libc's socket" {
+	need_root
+	unshare -nm true 2>"$DIR/null" || skip "needs namespaces"
+	echo 'nameserver 127.0.0.1' >resolv.conf
+	cat >resolving <<-'END'
+		ip link set lo up && mount --bind resolv.conf /etc/resolv.conf && exec "$@"
+	END
+	# shellcheck disable=SC2016 # the inner shell's
+	start driver unshare -nm bash resolving "$PORTSHIM" run -o "$SESSION" -- "$PYTHON" -u "$DIR/driver.py"
+	DRIVER=$PID
+	step 'd = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); d.bind(("127.0.0.1", 53))'
+	for call in 'getaddrinfo(b"name.test", None, None, ctypes.byref(ctypes.c_void_p()))' 'gethostbyname(b"name.test")'; do
+		step "t = threading.Thread(target=lambda: libc.$call); t.start(); d.recv(999)"
+		step 'p = os.fork(); p or libc.pause(); print(p, file=open("child.pid", "w"), flush=True)'
+		child=$(cat child.pid)
+		own "$child"
+		[ "$("$SCRIPTS/proc_sockets" "$child" | wc -l)" -gt 1 ]
+		# What the parent has in libc is in no record.
+		"$PORTSHIM" verify -s "$SESSION" --json >verified || [ $? -eq 1 ]
+		jq -e ".compared > 2 and all(.differences[]; .pid != $child)" verified
+		step 'os.kill(p, 9); os.waitpid(p, 0)'
+	done
+	kill -KILL "$DRIVER"
+}
+
 @test "node closes by syscall(2)" {
 	node=$(command -v node) || skip "no node here"
 	port=$(free_port)

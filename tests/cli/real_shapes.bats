@@ -94,6 +94,47 @@ ended() {
 	"$PORTSHIM" ls --json | jq -e ".holders | map(.pid) == [$two]"
 }
 
+@test "a bare program receives a listener in a call that was there before its session" {
+	cat >giver.py <<-'END'
+		import os, socket, subprocess, sys
+		near, far = socket.socketpair()
+		s = socket.create_server(("127.0.0.1", 0))
+		env = dict(os.environ, LD_PRELOAD=sys.argv[1])
+		p = subprocess.Popen([sys.executable, "taker.py"], stdin=far, stdout=subprocess.PIPE, env=env)
+		p.stdout.readline()
+		socket.send_fds(near, [b"x"], [s.fileno()])
+		p.stdout.readline()
+		print("taker", p.pid)
+		print("ready", flush=True)
+		sys.stdin.read(1)
+		p.kill()
+	END
+	cat >taker.py <<-'END'
+		import array, socket, threading, time
+		s = socket.socket(fileno=0)
+		def take():
+		    global taken
+		    data, more, flags, address = s.recvmsg(1, 256)
+		    taken = array.array("i", more[0][2])[0]
+		t = threading.Thread(target=take)
+		t.start()
+		time.sleep(0.3)
+		own = socket.socket()
+		print("joined", flush=True)
+		t.join()
+		print("taken", flush=True)
+		time.sleep(60)
+	END
+	start giver python3 giver.py "$LIBRARY"
+	ready giver
+	own "$(sed -n 's/^taker //p' giver.out)"
+	run "$PORTSHIM" verify
+	echo "$output"
+	[ "$status" -eq 0 ]
+	"$PORTSHIM" ls --json | jq -e '.holders | length == 1 and .[0].state == "listen" and .[0].how == "received"'
+	finish giver "$PID"
+}
+
 @test "a program without sockets makes no ambient session" {
 	LD_PRELOAD=$LIBRARY ls / >/dev/null
 	LD_PRELOAD=$LIBRARY sh -c 'ls / | grep -c .' >/dev/null

@@ -3,6 +3,8 @@
 #include "cases.h"
 
 #include <grp.h>
+#include <mqueue.h>
+#include <netdb.h>
 #include <pty.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -18,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <syslog.h>
+#include <utmp.h>
 
 #define NOBODY 65534
 
@@ -1282,7 +1285,354 @@ static void syslog_threads(void)
 	closelog();
 }
 
+/* ---- login_tty ---- */
+
+static int log_in(void)
+{
+	int u[2], master, slave;
+
+	CHECK(fcntl(1, F_DUPFD, 30) == 30);
+	if (openpty(&master, &slave, NULL, NULL, NULL) != 0)
+		return 7;
+	unix_pair(u);
+	CHECK(dup2(u[0], 0) == 0 && dup2(u[0], 1) == 1 && dup2(u[1], 2) == 2);
+	errno = ERRNO_BEFORE;
+	CHECK(login_tty(slave) == 0 && errno == ERRNO_BEFORE);
+	/* What is said goes to the terminal now. */
+	CHECK(isatty(0) && isatty(1) && isatty(2) && getsid(0) == getpid());
+	CHECK(dup2(30, 1) == 1 && dup2(30, 2) == 2);
+	show_fd(slave);
+	show_fds("by a session's leader");
+	return failed() ? 99 : 6;
+}
+
+static int log_in_badly(void)
+{
+	int p[2];
+
+	CHECK(pipe(p) == 0);
+	FAILS(EBADF, login_tty(-1));
+	FAILS(ENOTTY, login_tty(p[0]));
+	show_fds("after the error");
+	return failed() ? 99 : 5;
+}
+
+static void login_success(void)
+{
+	in_child(log_in);
+}
+
+static void login_errors(void)
+{
+	in_child(log_in_badly);
+}
+
+/* ---- rresvport ---- */
+
+static void reserved(int family, bool any_family)
+{
+	int port = IPPORT_RESERVED - 1, fd, second;
+	struct address a;
+
+	need_root();
+	errno = ERRNO_BEFORE;
+	fd = any_family ? rresvport_af(&port, (sa_family_t)family) : rresvport(&port);
+	CHECK(fd >= 0);
+	a = local_of(fd);
+	CHECK(a.sa.sa_family == family && ntohs(a.in.sin_port) == port && is_reserved((unsigned)port));
+	IS(0, listen(fd, 5));
+	port--;
+	second = any_family ? rresvport_af(&port, (sa_family_t)family) : rresvport(&port);
+	CHECK(second == fd + 1 && ntohs(local_of(second).in.sin_port) == port);
+	IS(0, close(fd));
+	IS(0, close(second));
+	work();
+}
+
+static void reserved_port(void)
+{
+	reserved(AF_INET, false);
+}
+
+static void reserved_port_of_family(void)
+{
+	reserved(AF_INET, true);
+}
+
+static int reserved_refused(void)
+{
+	int port = IPPORT_RESERVED - 1;
+
+	CHECK(setuid(NOBODY) == 0);
+	FAILS(EACCES, rresvport(&port));
+	FAILS(EACCES, rresvport_af(&port, AF_INET));
+	FAILS(EAFNOSUPPORT, rresvport_af(&port, AF_UNIX));
+	show_fds("after the errors");
+	return failed() ? 99 : 0;
+}
+
+static void reserved_errors(void)
+{
+	need_root();
+	in_child(reserved_refused);
+}
+
+/* ---- rcmd, rexec ---- */
+
+struct remote {
+	int listener;
+	bool by_reserved_port;
+};
+
+static void get_string(int fd, char text[static 64])
+{
+	size_t n = 0;
+
+	while (n < 63 && read(fd, text + n, 1) == 1 && text[n] != '\0')
+		n++;
+	text[n] = '\0';
+}
+
+/* What rshd(8) and rexecd(8) do, with nothing executed. */
+static void serve_remote(void *arg)
+{
+	const struct remote *remote = arg;
+	int port = IPPORT_RESERVED - 1, fd = accept(remote->listener, NULL, NULL), second = -1;
+	char strings[4][64];
+	struct address a;
+
+	get_string(fd, strings[0]);
+	if (strings[0][0] != '\0') {
+		a = ip4("127.0.0.1", (unsigned)atoi(strings[0]));
+		second = remote->by_reserved_port ? rresvport(&port) : socket(AF_INET, SOCK_STREAM, 0);
+		CHECK(connect(second, &a.sa, a.len) == 0);
+	}
+	for (int i = 1; i < 4; i++)
+		get_string(fd, strings[i]);
+	say("asked by %s, %s: %s\n", strings[1], strings[2], strings[3]);
+	CHECK(write(fd, "", 1) == 1);
+	put(fd, "output");
+	if (second >= 0) {
+		put(second, "errors");
+		CHECK(close(second) == 0);
+	}
+	CHECK(close(fd) == 0);
+}
+
+typedef int remote_fn(char **host, unsigned short port, int *second);
+
+static int by_rcmd(char **host, unsigned short port, int *second)
+{
+	return rcmd(host, port, "local", "remote", "command", second);
+}
+
+static int by_rcmd_af(char **host, unsigned short port, int *second)
+{
+	return rcmd_af(host, port, "local", "remote", "command", second, AF_INET);
+}
+
+static int by_rexec(char **host, unsigned short port, int *second)
+{
+	return rexec(host, port, "user", "password", "command", second);
+}
+
+static int by_rexec_af(char **host, unsigned short port, int *second)
+{
+	return rexec_af(host, port, "user", "password", "command", second, AF_INET);
+}
+
+static void remotely(remote_fn *call, bool by_reserved_port)
+{
+	char name[] = "127.0.0.1", *host;
+	struct remote remote = { .by_reserved_port = by_reserved_port };
+	struct thread t;
+	struct address a;
+	int fd, second;
+
+	need_root();
+	remote.listener = tcp_listener(&a);
+	for (int i = 0; i < 2; i++) {
+		host = name;
+		second = -1;
+		thread_start(&t, serve_remote, &remote);
+		fd = call(&host, a.in.sin_port, i == 0 ? NULL : &second);
+		CHECK(fd >= 0 && (second >= 0) == (i == 1) && strcmp(host, name) == 0);
+		get(fd, "output");
+		get(fd, "");
+		if (second >= 0) {
+			get(second, "errors");
+			get(second, "");
+			CHECK(close(second) == 0);
+		}
+		CHECK(close(fd) == 0);
+		thread_join(&t);
+	}
+	IS(0, close(remote.listener));
+	show_fds("at the end");
+}
+
+#define REMOTE_CASE(name, by_reserved_port)              \
+	static void name##_case(void)                    \
+	{                                                \
+		remotely(by_##name, (by_reserved_port)); \
+	}
+
+REMOTE_CASE(rcmd, true)
+REMOTE_CASE(rcmd_af, true)
+REMOTE_CASE(rexec, false)
+REMOTE_CASE(rexec_af, false)
+
+/* ---- mq_notify ---- */
+
+static _Atomic unsigned notified;
+
+static void on_message(union sigval value)
+{
+	CHECK(value.sival_int == 42);
+	notified++;
+}
+
+static void notify(void)
+{
+	struct mq_attr attr = { .mq_maxmsg = 2, .mq_msgsize = 8 };
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD,
+				  .sigev_notify_function = on_message,
+				  .sigev_value.sival_int = 42 };
+	char name[64], got[8];
+	mqd_t queue;
+
+	snprintf(name, sizeof(name), "/portshim-%d", getpid());
+	queue = mq_open(name, O_CREAT | O_EXCL | O_RDWR, 0600, &attr);
+	if (queue < 0)
+		skip("no message queues here");
+	CHECK(mq_unlink(name) == 0);
+	FAILS(EBADF, mq_notify(99, &event));
+	for (unsigned i = 1; i <= 3; i++) {
+		IS(0, mq_notify(queue, &event));
+		FAILS(EBUSY, mq_notify(queue, &event));
+		CHECK(mq_send(queue, "text", 5, 0) == 0);
+		for (int waited = 0; notified < i && waited < 5000; waited++)
+			usleep(1000);
+		CHECK(notified == i && mq_receive(queue, got, sizeof(got), NULL) == 5);
+	}
+	event.sigev_notify = SIGEV_NONE;
+	IS(0, mq_notify(queue, &event));
+	IS(0, mq_notify(queue, NULL));
+	IS(0, close(queue));
+	work();
+}
+
+/* ---- names of hosts ---- */
+
+/* Whatever the machine is called and whoever it would ask: these are numbers. */
+static const struct in_addr loopback_address = { .s_addr = 0x0100007f };
+
+static void addresses(void)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM },
+			*found = NULL;
+
+	IS(0, getaddrinfo("127.0.0.1", "80", &hints, &found));
+	for (const struct addrinfo *a = found; a != NULL; a = a->ai_next)
+		show_address("found", a->ai_addr, a->ai_addrlen);
+	freeaddrinfo(found);
+	IS(0, getaddrinfo("::1", NULL, NULL, &found));
+	freeaddrinfo(found);
+	IS(EAI_NONAME, getaddrinfo("no number", "80", &hints, &found));
+	IS(EAI_NONAME, getaddrinfo(NULL, NULL, NULL, &found));
+	show_fds("at the end");
+}
+
+static void names(void)
+{
+	struct address a = ip4("127.0.0.1", 80);
+	char host[64], service[64];
+
+	IS(0, getnameinfo(&a.sa, a.len, host, sizeof(host), service, sizeof(service),
+			  NI_NUMERICHOST | NI_NUMERICSERV));
+	say("%s %s\n", host, service);
+	IS(EAI_OVERFLOW, getnameinfo(&a.sa, a.len, host, 2, NULL, 0, NI_NUMERICHOST));
+	IS(EAI_FAMILY, getnameinfo(&a.sa, 1, host, sizeof(host), NULL, 0, NI_NUMERICHOST));
+}
+
+static void show_host(const struct hostent *h)
+{
+	CHECK(h != NULL);
+	if (h != NULL)
+		say("%s: family %d, %d bytes\n", h->h_name, h->h_addrtype, h->h_length);
+}
+
+static void host_by_name(void)
+{
+	show_host(gethostbyname("127.0.0.1"));
+}
+
+static void host_by_name2(void)
+{
+	show_host(gethostbyname2("127.0.0.1", AF_INET));
+	show_host(gethostbyname2("::1", AF_INET6));
+}
+
+static void host_by_name_r(void)
+{
+	struct hostent host, *found = NULL;
+	char buf[1024];
+	int error;
+
+	IS(0, gethostbyname_r("127.0.0.1", &host, buf, sizeof(buf), &found, &error));
+	show_host(found);
+	IS(ERANGE, gethostbyname_r("127.0.0.1", &host, buf, 8, &found, &error));
+}
+
+static void host_by_name2_r(void)
+{
+	struct hostent host, *found = NULL;
+	char buf[1024];
+	int error;
+
+	IS(0, gethostbyname2_r("::1", AF_INET6, &host, buf, sizeof(buf), &found, &error));
+	show_host(found);
+	IS(ERANGE, gethostbyname2_r("::1", AF_INET6, &host, buf, 8, &found, &error));
+}
+
+static void host_by_address(void)
+{
+	const struct hostent *h = gethostbyaddr(&loopback_address, sizeof(loopback_address), AF_INET);
+
+	say("%s\n", h != NULL ? h->h_name : "unknown");
+	CHECK(gethostbyaddr(&loopback_address, 1, AF_INET) == NULL);
+}
+
+static void host_by_address_r(void)
+{
+	struct hostent host, *found = NULL;
+	char buf[1024];
+	int error;
+
+	TRY(gethostbyaddr_r(&loopback_address, sizeof(loopback_address), AF_INET, &host, buf, sizeof(buf),
+			    &found, &error));
+	say("%s\n", found != NULL ? found->h_name : "unknown");
+}
+
 const struct test_case cases[] = {
+	{ "login_tty", login_success },
+	{ "login_tty/errors", login_errors },
+	{ "rresvport", reserved_port },
+	{ "rresvport/errors", reserved_errors },
+	{ "rresvport_af", reserved_port_of_family },
+	{ "rcmd", rcmd_case },
+	{ "rcmd_af", rcmd_af_case },
+	{ "rexec", rexec_case },
+	{ "rexec_af", rexec_af_case },
+	{ "mq_notify", notify },
+	{ "getaddrinfo", addresses },
+	{ "getnameinfo", names },
+	{ "gethostbyname", host_by_name },
+	{ "gethostbyname2", host_by_name2 },
+	{ "gethostbyaddr", host_by_address },
+	{ "gethostbyname_r", host_by_name_r },
+	{ "gethostbyname2_r", host_by_name2_r },
+	{ "gethostbyaddr_r", host_by_address_r },
 	{ "bindresvport", resvport },
 	{ "bindresvport/errors", resvport_errors },
 	{ "pidfd_getfd", getfd },
