@@ -438,24 +438,46 @@ static void pass_on(const siginfo_t *info, pid_t child)
 		kill(child, info->si_signo);
 }
 
-/* A shell looks at this process only: stopped as CMD is, and going on when told to. */
+/* Whether the terminal, or someone in its stead, wants the job stopped, and whether CMD has. */
+struct stop {
+	bool wanted, done;
+};
+
+/* true: *status is how CMD ended. */
+static bool look_at_child(pid_t child, struct stop *stop, int *status)
+{
+	while (waitpid(child, status, WNOHANG | WUNTRACED | WCONTINUED) == child) {
+		if (!WIFSTOPPED(*status) && !WIFCONTINUED(*status))
+			return true;
+		stop->done = WIFSTOPPED(*status);
+	}
+	return false;
+}
+
+/*
+ * A shell looks at this process only: where it wants the job stopped, this one stops too, but not before CMD,
+ * which may have a screen to leave tidy, or may not stop at all.  Where CMD alone was stopped, who did it
+ * will let CMD alone go on.
+ */
 static int wait_child(const struct signals *s, pid_t child)
 {
-	for (;;) {
-		siginfo_t info;
-		int status;
+	struct stop stop = { 0 };
+	siginfo_t info;
+	int status;
 
+	for (;;) {
 		if (sigwaitinfo(&s->waited, &info) < 0)
 			continue;
-		if (info.si_signo != SIGCHLD) {
+		if (info.si_signo == SIGTSTP || info.si_signo == SIGCONT)
+			stop.wanted = info.si_signo == SIGTSTP;
+		if (info.si_signo != SIGCHLD)
 			pass_on(&info, child);
+		if (look_at_child(child, &stop, &status))
+			return status;
+		if (!stop.wanted || !stop.done)
 			continue;
-		}
-		while (waitpid(child, &status, WNOHANG | WUNTRACED) == child) {
-			if (!WIFSTOPPED(status))
-				return status;
-			raise(SIGSTOP);
-		}
+		stop = (struct stop){ 0 };
+		raise(SIGSTOP);
 	}
 }
 

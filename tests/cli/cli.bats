@@ -411,6 +411,26 @@ input()'
 	[ "$status" -eq 4 ]
 }
 
+@test "run --summary: CMD stopped and continued by itself, or not stopping" {
+	start summary "$PORTSHIM" run --summary sh -c 'kill -STOP $$; echo resumed; exit 4'
+	wait_for children_of "$PID"
+	child=$(children_of "$PID")
+	wait_for grep -q '^State:.T' "/proc/$child/status"
+	kill -CONT "$child"
+	wait_for gone "$PID"
+	status=0
+	wait "$PID" || status=$?
+	[ "$status" -eq 4 ]
+	[ "$(cat summary.out)" = resumed ]
+	# What CMD makes of it counts, and what was wanted once is over when it goes on.
+	start summary "$PORTSHIM" run --summary bash -c "trap 'echo asked' TSTP; echo ready; while ! read -rt 0.1; do :; done"
+	ready summary
+	kill -TSTP "$PID"
+	wait_for grep -qx asked summary.out
+	grep -q '^State:.S' "/proc/$PID/status"
+	finish summary "$PID"
+}
+
 @test "run --summary: dispositions and masks are CMD's as they were the caller's" {
 	env --ignore-signal=HUP --ignore-signal=CHLD --block-signal=USR1 grep -E '^Sig(Blk|Ign)' /proc/self/status >bare
 	for option in -- --summary; do
