@@ -417,7 +417,13 @@ static void put_outsider(const struct event_writer *w, const struct failure *fai
 	}
 	fprintf(f, " held, as of now, by %d ", o.pid);
 	put_escaped(o.command, strlen(o.command), f);
-	fputs(", which is not in the record; start it under portshim to share\n", f);
+	if (o.session == NULL) {
+		fputs(", which is not in the record; start it under portshim to share\n", f);
+		return;
+	}
+	fputs(" of session ", f);
+	put_escaped(o.session, strlen(o.session), f);
+	fputs("; to share, both must set SO_REUSEPORT, as --share does, and be one user's\n", f);
 }
 
 static void put_taken(const struct event_writer *w, const struct failure *failure,
@@ -566,21 +572,22 @@ static struct json_object *holder_object(const struct holder *h)
 	return h != NULL ? number_or_null((uint64_t)h->process->pid) : NULL;
 }
 
-/* As of now: only where the record knows nobody. */
-static struct json_object *outsider_object(const struct event_writer *w, const struct failure *f,
-					   const struct endpoint *asked)
-{
-	struct outsider o;
-
-	return w->outsiders != NULL && f->stood_in_the_way == NULL &&
-			       outsider_find(w->outsiders, asked, f->type, &o)
-		       ? number_or_null((uint64_t)o.pid)
-		       : NULL;
-}
-
 static struct json_object *text_or_null(const char *text)
 {
 	return text != NULL && text[0] != '\0' ? json_text(text, strlen(text)) : NULL;
+}
+
+/* As of now: only where the record knows nobody. */
+static void add_outsider(const struct event_writer *w, const struct failure *f, const struct endpoint *asked,
+			 struct json_object *o)
+{
+	struct outsider by = { 0 };
+
+	if (w->outsiders != NULL && f->stood_in_the_way == NULL &&
+	    !outsider_find(w->outsiders, asked, f->type, &by))
+		by = (struct outsider){ 0 };
+	json_object_object_add(o, "taken_now_by", number_or_null((uint64_t)by.pid));
+	json_object_object_add(o, "taken_now_session", text_or_null(by.session));
 }
 
 static void add_failure(const struct event_writer *w, const struct failure *f, const struct endpoint *to,
@@ -595,7 +602,7 @@ static void add_failure(const struct event_writer *w, const struct failure *f, c
 	if (f->taken == TAKEN_NOT)
 		return;
 	json_object_object_add(o, "taken_by", holder_object(f->stood_in_the_way));
-	json_object_object_add(o, "taken_now_by", outsider_object(w, f, f->moved ? to : &f->asked));
+	add_outsider(w, f, f->moved ? to : &f->asked, o);
 	json_object_object_add(o, "taken", json_object_new_string(taken_reason(f->taken)));
 }
 

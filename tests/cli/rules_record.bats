@@ -93,6 +93,16 @@ bind_of() {
 	[[ $output == *"taken: by nobody in the record, and by nobody now"* ]]
 }
 
+@test "a bind that fails: the holder is in another live session" {
+	start_ready other "$PORTSHIM" run "$HELPERS/server" "tcp:127.0.0.1:$PORT"
+	RULES=(--share)
+	run -0 ruled "127.0.0.1:$PORT"
+	[ "$output" = 98 ]
+	run -0 events
+	[[ $output == *"taken: 127.0.0.1:$PORT held, as of now, by $PID server of session $PORTSHIM_ROOT/"*"; to share, "* ]]
+	bind_of "127.0.0.1:$PORT" | jq -e ".taken_now_by == $PID and (.taken_now_session | startswith(\"$PORTSHIM_ROOT/\"))"
+}
+
 @test "a bind that a rule moved and that fails: where to, and who holds that" {
 	RULES=(--redirect "$PORT=$OTHER")
 	start_ready outside "$HELPERS/server" "tcp:127.0.0.1:$OTHER"
