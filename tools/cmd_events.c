@@ -99,7 +99,7 @@ static int show(const struct events *e)
 {
 	CLEANUP(recording_closep) struct recording r = { 0 };
 	CLEANUP(outsiders_free) struct outsiders outsiders = { 0 };
-	struct event_writer w = { .verbose = e->verbose, .outsiders = &outsiders };
+	struct event_writer w = { .verbose = e->verbose, .outsiders = &outsiders, .recording = &r };
 	int status = cmd_read(usage.verb, e->session, RECORDING_KEEP, &r);
 	ssize_t shown;
 
@@ -282,7 +282,7 @@ static int follow(const struct events *e)
 	CLEANUP(recording_closep) struct recording r = { 0 };
 	CLEANUP(held_free) struct held held = { 0 };
 	CLEANUP(outsiders_free) struct outsiders outsiders = { 0 };
-	struct event_writer w = { .verbose = e->verbose, .outsiders = &outsiders };
+	struct event_writer w = { .verbose = e->verbose, .outsiders = &outsiders, .recording = &r };
 	int ret = recording_open(e->session, &r);
 
 	if (ret < 0 && e->session != NULL)

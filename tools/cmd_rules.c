@@ -274,6 +274,30 @@ static int show(const struct asked *a)
 	return a->attempt == NULL || v.n > 0 ? 0 : EXIT_NONE;
 }
 
+/* The kernel's name for a program is that behind all links: a rule for another never matches. */
+static void warn_of_link(const struct rule *r, const struct rule_match *m)
+{
+	CLEANUP_FREE char *path = NULL;
+	CLEANUP_FREE char *real = NULL;
+
+	if (m->matcher != MATCH_EXE || m->glob.len == 0 || m->glob.at[0] != '/')
+		return;
+	path = strndup(m->glob.at, m->glob.len);
+	real = path != NULL ? realpath(path, NULL) : NULL;
+	if (real != NULL && strcmp(path, real) != 0)
+		cmd_error(NULL,
+			  "%.*s: exe %s: a symbolic link, which never matches: the program is %s; name that",
+			  (int)r->source.len, r->source.at, path, real);
+}
+
+static void warn_of_links(const struct rules *rules)
+{
+	for (size_t i = 0; i < rules->n; i++) {
+		for (unsigned k = 0; k < rules->rules[i].n_matches; k++)
+			warn_of_link(&rules->rules[i], &rules->rules[i].matches[k]);
+	}
+}
+
 static int show_rules(struct asked *a)
 {
 	int ret;
@@ -295,6 +319,9 @@ static int show_attempt(struct asked *a)
 	if (ret < 0)
 		return cmd_error(usage.verb, "--try: %s: expected %s",
 				 attempt.wrong != NULL ? attempt.wrong : "ends too early", attempt.expected);
+	if (strcmp(attempt.query.exe, attempt.exe) != 0)
+		cmd_error(usage.verb, "--try: exe %s: a symbolic link: tried as %s", attempt.exe,
+			  attempt.query.exe);
 	rules_plan(&a->rules, &attempt.query, &plan);
 	ret = add_decisions(&a->rows, &plan, &attempt.address);
 	return ret == 0 ? show(a) : failed(ret);
@@ -310,5 +337,6 @@ int cmd_rules(int argc, char **argv)
 	status = make_rules(&asked);
 	if (status != 0)
 		return status;
+	warn_of_links(&asked.rules);
 	return asked.attempt != NULL ? show_attempt(&asked) : show_rules(&asked);
 }

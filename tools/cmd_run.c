@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdio_ext.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -27,7 +26,7 @@ enum { OPT_SUMMARY = CMD_OPT_OWN, OPT_SHARE, OPT_REDIRECT, OPT_DENY, OPT_CLOEXEC
 static const struct cmd_opt opts[] = {
 	{ 'o', "output", "DIR", "make the session in DIR, which must be empty or not exist" },
 	{ 's', "session", "DIR", "join the session in DIR" },
-	{ OPT_SUMMARY, "summary", NULL, "stay, and show what was held once CMD has ended" },
+	{ OPT_SUMMARY, "summary", NULL, "stay, and show on stderr what was held once CMD has ended" },
 	{ 'r', "rule", "RULE", "a rule; see 'portshim rules --help'" },
 	{ 'f', "file", "FILE", "rules from FILE, or '-' for standard input" },
 	{ OPT_SHARE, "share", "[=PORTS]", "let others bind these ports too, or any" },
@@ -439,24 +438,46 @@ static void pass_on(const siginfo_t *info, pid_t child)
 		kill(child, info->si_signo);
 }
 
-/* A shell looks at this process only: stopped as CMD is, and going on when told to. */
+/* Whether the terminal, or someone in its stead, wants the job stopped, and whether CMD has. */
+struct stop {
+	bool wanted, done;
+};
+
+/* true: *status is how CMD ended. */
+static bool look_at_child(pid_t child, struct stop *stop, int *status)
+{
+	while (waitpid(child, status, WNOHANG | WUNTRACED | WCONTINUED) == child) {
+		if (!WIFSTOPPED(*status) && !WIFCONTINUED(*status))
+			return true;
+		stop->done = WIFSTOPPED(*status);
+	}
+	return false;
+}
+
+/*
+ * A shell looks at this process only: where it wants the job stopped, this one stops too, but not before CMD,
+ * which may have a screen to leave tidy, or may not stop at all.  Where CMD alone was stopped, who did it
+ * will let CMD alone go on.
+ */
 static int wait_child(const struct signals *s, pid_t child)
 {
-	for (;;) {
-		siginfo_t info;
-		int status;
+	struct stop stop = { 0 };
+	siginfo_t info;
+	int status;
 
+	for (;;) {
 		if (sigwaitinfo(&s->waited, &info) < 0)
 			continue;
-		if (info.si_signo != SIGCHLD) {
+		if (info.si_signo == SIGTSTP || info.si_signo == SIGCONT)
+			stop.wanted = info.si_signo == SIGTSTP;
+		if (info.si_signo != SIGCHLD)
 			pass_on(&info, child);
+		if (look_at_child(child, &stop, &status))
+			return status;
+		if (!stop.wanted || !stop.done)
 			continue;
-		}
-		while (waitpid(child, &status, WNOHANG | WUNTRACED) == child) {
-			if (!WIFSTOPPED(status))
-				return status;
-			raise(SIGSTOP);
-		}
+		stop = (struct stop){ 0 };
+		raise(SIGSTOP);
 	}
 }
 
@@ -468,7 +489,6 @@ static int end_as(int status)
 
 	if (!WIFSIGNALED(status))
 		return WEXITSTATUS(status);
-	fflush(stdout);
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(WTERMSIG(status), SIG_DFL);
@@ -486,19 +506,20 @@ static void put_quoted(const char *s)
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=./,:@%~^";
 
 	if (s[0] != '~' && s[strspn(s, safe)] == '\0') {
-		fputs(s, stdout);
+		fputs(s, stderr);
 		return;
 	}
-	putchar('\'');
+	putc('\'', stderr);
 	for (; *s != '\0'; s++) {
 		if (*s == '\'')
-			fputs("'\\''", stdout);
+			fputs("'\\''", stderr);
 		else
-			putchar(*s);
+			putc(*s, stderr);
 	}
-	putchar('\'');
+	putc('\'', stderr);
 }
 
+/* Standard output is CMD's. */
 static void show_summary(const struct run *run)
 {
 	const struct holder_filter everyone = { .live = true, .past = true };
@@ -509,11 +530,13 @@ static void show_summary(const struct run *run)
 	if (cmd_read(usage.verb, run->dir, 0, &r) != 0 ||
 	    view_holders(r.model, recording_offset(&r), &everyone, &v) < 0)
 		return;
-	out_table(&v, stdout);
+	setvbuf(stderr, NULL, _IOFBF, BUFSIZ);
+	out_table(&v, stderr);
 	live = model_live(r.model) != NULL;
-	fputs("\nportshim ls -s ", stdout);
+	fputs("\nportshim ls -s ", stderr);
 	put_quoted(run->dir);
-	puts(live ? "" : " --past");
+	fputs(live ? "\n" : " --past\n", stderr);
+	fflush(stderr);
 }
 
 static int run_summarised(const struct run *run)
@@ -532,9 +555,6 @@ static int run_summarised(const struct run *run)
 	/* CMD's status counts, not whether the summary found a reader. */
 	signal(SIGPIPE, SIG_IGN);
 	show_summary(run);
-	fflush(stdout);
-	__fpurge(stdout);
-	clearerr(stdout);
 	return end_as(status);
 }
 

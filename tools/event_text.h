@@ -15,12 +15,14 @@
 #include "model.h"
 #include "outsider.h"
 #include "reader.h"
+#include "recording.h"
 
 struct event_writer {
-	struct model *model;	     /* that has the record folded in: names processes */
-	int64_t offset;		     /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
-	bool verbose;		     /* cookies too */
-	struct outsiders *outsiders; /* NULL: the kernel is not asked */
+	struct model *model;		   /* that has the record folded in: names processes */
+	int64_t offset;			   /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+	bool verbose;			   /* cookies too */
+	struct outsiders *outsiders;	   /* NULL: the kernel is not asked */
+	const struct recording *recording; /* whose sessions' rules are looked at; NULL: none are */
 };
 
 /* Bookkeeping of the log itself rather than a call. */

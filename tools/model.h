@@ -118,7 +118,9 @@ struct failure {
 	uint16_t type;			 /* of the socket that was to be bound; 0: not known */
 	struct holder *stood_in_the_way; /* NULL: nobody that the record knows */
 	enum taken taken;
-	const char *rule; /* that refused it, or could not be carried out; NULL */
+	const char *rule; /* that acted on it, or could not be carried out; NULL */
+	bool denied;	  /* by that rule: nobody was asked */
+	bool moved;	  /* by that rule, away from `asked`, to where no record says */
 	struct failure_key {
 		uint64_t process, stamp;
 	} key;
@@ -163,6 +165,9 @@ int model_learn_inodes(struct model *m);
  * and few want them: they are packed, and missing among sockets, holders and connections until this
  * unpacks them.  0 or -ENOMEM. */
 int model_unpack(struct model *m);
+
+/* Of a bind that was moved: once the caller knows where to, who stood in the way there. */
+void model_failure_moved(struct model *m, struct failure *f, uint64_t cookie, const struct endpoint *to);
 
 struct process *model_processes(struct model *m); /* list by ->next */
 struct socket *model_sockets(struct model *m);

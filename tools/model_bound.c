@@ -193,6 +193,41 @@ struct holder *bound_beside(struct model *m, struct socket *s)
 	return find_overlapping(m, s, &s->local, true);
 }
 
+enum taken bound_how_taken(const struct process *p, const struct socket *s, const struct holder *by)
+{
+	if (by == NULL)
+		return TAKEN_UNKNOWN;
+	if (!by->socket->reuseport)
+		return TAKEN_UNSHARED;
+	if (s != NULL && !s->reuseport)
+		return TAKEN_HERE;
+	return by->process->uid != p->uid ? TAKEN_OTHER_UID : TAKEN_OTHERWISE;
+}
+
+/* One that held it at that time, for all that is known by now. */
+static struct holder *held_at(const struct socket *s, uint64_t stamp)
+{
+	struct holder *h = s->holders;
+
+	while (h != NULL && (h->since > stamp || (h->until != 0 && h->until < stamp)))
+		h = h->next_of_socket;
+	return h;
+}
+
+void model_failure_moved(struct model *m, struct failure *f, uint64_t cookie, const struct endpoint *to)
+{
+	const struct socket *own = model_socket(m, cookie), *found = NULL;
+
+	for (const struct socket *s = model_sockets(m); s != NULL; s = s->next) {
+		if (s != own && s->listener == NULL && s->bound_at != 0 && s->bound_at <= f->stamp &&
+		    (f->type == 0 || s->type == f->type) && endpoint_overlap(&s->local, to) &&
+		    better(s, found) && held_at(s, f->stamp) != NULL)
+			found = s;
+	}
+	f->stood_in_the_way = found != NULL ? held_at(found, f->stamp) : NULL;
+	f->taken = bound_how_taken(f->process, own, f->stood_in_the_way);
+}
+
 void bound_free(struct model *m)
 {
 	HASH_CLEAR(hh, m->buckets);

@@ -17,6 +17,14 @@ static struct endpoint address_of(const struct record *r, const struct ps_addr *
 	return ep;
 }
 
+/* Told by an ACT right before: the call was never made. */
+static bool was_denied(struct process *p, int32_t fd)
+{
+	const struct process_node *n = process_node(p);
+
+	return n->act_rule != NULL && n->act_fd == fd && n->act_denied;
+}
+
 /* ACT comes right before the record of its call; the rule is handed on to what becomes of that. */
 static const char *take_rule(struct process *p, int32_t fd)
 {
@@ -58,19 +66,9 @@ int fold_act(struct model *m, struct process *p, const struct record *r)
 	if (further && n->act_moved)
 		return 0;
 	n->act_moved = r->ev.act.action == ACT_REDIRECT;
+	n->act_denied = r->ev.act.action == ACT_DENY && r->ev.error == 0;
 	n->act_rule = model_text(m, r->tail, r->tail_len);
 	return n->act_rule != NULL ? 0 : -ENOMEM;
-}
-
-static enum taken how_taken(const struct process *p, const struct socket *s, const struct holder *by)
-{
-	if (by == NULL)
-		return TAKEN_UNKNOWN;
-	if (!by->socket->reuseport)
-		return TAKEN_UNSHARED;
-	if (s != NULL && !s->reuseport)
-		return TAKEN_HERE;
-	return by->process->uid != p->uid ? TAKEN_OTHER_UID : TAKEN_OTHERWISE;
 }
 
 /* What ACT announced is over with the call that it was about. */
@@ -114,14 +112,16 @@ static int failure_add(struct model *m, struct process *p, const struct record *
 	f->fd = r->ev.fd;
 	if (asked != NULL)
 		f->asked = *asked;
-	f->stood_in_the_way = stood_in_the_way;
+	f->moved = moved;
+	f->denied = was_denied(p, r->ev.fd);
+	f->stood_in_the_way = f->denied ? NULL : stood_in_the_way;
 	if (r->ev.kind == PS_BIND && r->ev.error == EADDRINUSE) {
 		const struct socket *s = socket_by_cookie(m, r->ev.bind.cookie);
 
 		f->type = s != NULL ? s->type : 0;
 		/* Where it was moved to, and who is there, no record tells: nothing is better than another's.
 		 */
-		f->taken = moved ? TAKEN_NOT : how_taken(p, s, stood_in_the_way);
+		f->taken = moved || f->denied ? TAKEN_NOT : bound_how_taken(p, s, stood_in_the_way);
 	}
 	f->rule = take_rule(p, r->ev.fd);
 	f->key = (struct failure_key){ p->id, f->stamp };

@@ -128,7 +128,7 @@ struct process_node {
 	uint64_t lost;	      /* records */
 	const char *act_rule; /* of the last ACT, until the call's own record comes */
 	int32_t act_fd;
-	bool act_reuseport, act_moved; /* among the actions of that call */
+	bool act_reuseport, act_moved, act_denied; /* among the actions of that call */
 	char *covered_text;
 };
 
@@ -282,6 +282,8 @@ struct holder *bound_in_the_way(struct model *m, struct socket *s, const struct 
 
 /* The holder of a socket at another address that overlaps with that of s, which was to be shared; NULL. */
 struct holder *bound_beside(struct model *m, struct socket *s);
+/* Why that holder, or NULL, leaves no room for a socket of p; s: that socket, NULL: not known. */
+enum taken bound_how_taken(const struct process *p, const struct socket *s, const struct holder *by);
 void bound_free(struct model *m);
 
 /* model_pack.c: closed connections, kept small. */

@@ -55,6 +55,8 @@ void outsiders_free(struct outsiders *l)
 	if (l->read != 0)
 		kernel_diag_free(&l->diag);
 	l->read = 0;
+	recording_close(&l->sessions);
+	l->sessions_read = false;
 }
 
 static bool read_kernel(struct outsiders *l)
@@ -70,6 +72,21 @@ static bool read_kernel(struct outsiders *l)
 	return true;
 }
 
+static const char *find_session(struct outsiders *l, pid_t pid)
+{
+	struct recording *r = &l->sessions;
+
+	if (!l->sessions_read && (recording_open(NULL, r) < 0 || recording_fold(r, RECORDING_LIVE_ONLY) < 0))
+		recording_close(r);
+	l->sessions_read = true;
+	for (const struct process *p = r->model != NULL ? model_processes(r->model) : NULL; p != NULL;
+	     p = p->next) {
+		if (p->live && p->pid == pid && p->reader < r->n_readers)
+			return reader_dir(r->readers[p->reader]);
+	}
+	return NULL;
+}
+
 bool outsider_find(struct outsiders *l, const struct endpoint *asked, uint16_t type, struct outsider *out)
 {
 	const struct kernel_socket *s = read_kernel(l) ? find_socket(&l->diag, asked, type) : NULL;
@@ -77,7 +94,9 @@ bool outsider_find(struct outsiders *l, const struct endpoint *asked, uint16_t t
 	if (s == NULL)
 		return false;
 	*out = (struct outsider){ .local = s->local, .pid = find_holder(s->inode) };
-	if (out->pid != 0)
-		procs_command(out->pid, out->command, sizeof(out->command));
+	if (out->pid == 0)
+		return true;
+	procs_command(out->pid, out->command, sizeof(out->command));
+	out->session = find_session(l, out->pid);
 	return true;
 }

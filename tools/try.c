@@ -167,7 +167,7 @@ int attempt_parse(struct attempt *a, char *text)
 	while (ret == 0 && (word = next_word(&text)) != NULL)
 		ret = take_option(a, word, next_word(&text));
 	a->query.address = &a->address;
-	a->query.exe = a->exe;
+	a->query.exe = a->exe[0] == '/' && realpath(a->exe, a->real) != NULL ? a->real : a->exe;
 	a->query.argv = a->argv;
 	return ret;
 }

@@ -11,7 +11,8 @@
 struct attempt {
 	struct rule_query query; /* points into the rest, which must stay where it is */
 	struct endpoint address;
-	const char *exe;
+	const char *exe; /* as given; query.exe is what the kernel would call it, where it is there */
+	char real[PATH_MAX];
 	char argv[4096];
 	const char *wrong, *expected; /* a word of the text, or NULL at its end; and what should be there */
 };

@@ -375,12 +375,16 @@ input()'
 }
 
 @test "run --summary: the table, and what to type next" {
-	"$PORTSHIM" run --summary sh -c 'echo | "$1" tcp:127.0.0.1:0; echo said' sh "$HELPERS/server" >out
+	"$PORTSHIM" run --summary sh -c 'echo | "$1" tcp:127.0.0.1:0; echo said' sh "$HELPERS/server" >said 2>out
+	# CMD's output is CMD's alone, as for a pipe.
+	[ "$(tail -n 1 said)" = said ]
+	run -1 grep -E 'portshim|PID' said
 	grep -qE '^ *[0-9]+ server +- +tcp +127.0.0.1:[0-9]+ ended bound ' out
 	command=$(tail -n 1 out)
 	[[ $command == "portshim ls -s $PORTSHIM_ROOT/"*" --past" ]]
 	diff <(PATH=$BUILD:$PATH bash -c "$command") <(sed -n '/^ *PID/,/^$/p' out | sed '$d')
-	"$PORTSHIM" run -o "$DIR/it's here" --summary true | tail -n 1 >out
+	"$PORTSHIM" run -o "$DIR/it's here" --summary true 2>&1 >said | tail -n 1 >out
+	[ ! -s said ]
 	diff out <(echo "portshim ls -s '$DIR/it'\\''s here' --past")
 }
 
@@ -405,6 +409,26 @@ input()'
 	status=0
 	finish summary "$PID" || status=$?
 	[ "$status" -eq 4 ]
+}
+
+@test "run --summary: CMD stopped and continued by itself, or not stopping" {
+	start summary "$PORTSHIM" run --summary sh -c 'kill -STOP $$; echo resumed; exit 4'
+	wait_for children_of "$PID"
+	child=$(children_of "$PID")
+	wait_for grep -q '^State:.T' "/proc/$child/status"
+	kill -CONT "$child"
+	wait_for gone "$PID"
+	status=0
+	wait "$PID" || status=$?
+	[ "$status" -eq 4 ]
+	[ "$(cat summary.out)" = resumed ]
+	# What CMD makes of it counts, and what was wanted once is over when it goes on.
+	start summary "$PORTSHIM" run --summary bash -c "trap 'echo asked' TSTP; echo ready; while ! read -rt 0.1; do :; done"
+	ready summary
+	kill -TSTP "$PID"
+	wait_for grep -qx asked summary.out
+	grep -q '^State:.S' "/proc/$PID/status"
+	finish summary "$PID"
 }
 
 @test "run --summary: dispositions and masks are CMD's as they were the caller's" {
@@ -460,7 +484,7 @@ input()'
 		[ "$(cat err)" = "portshim: ${verb%% *}: write: No space left on device" ]
 	done
 	status=0
-	"$PORTSHIM" run --summary sh -c 'exit 5' >/dev/full || status=$?
+	"$PORTSHIM" run --summary sh -c 'exit 5' 2>/dev/full || status=$?
 	[ "$status" -eq 5 ]
 }
 

@@ -231,6 +231,21 @@ where="IP, :PORT, IP:PORT, [IP6]:PORT, :+N, :-N, unix:PATH or unix:@NAME"
 	jq -e '.decisions == []' <<<"$output"
 }
 
+@test "rules: a program is known after symbolic links" {
+	ln -s "$(realpath /bin/true)" linked
+	run -0 --separate-stderr rules -r "bind exe $DIR/linked -> deny" </dev/null
+	[ "$stderr" = "portshim: -r #1: exe $DIR/linked: a symbolic link, which never matches: the program is $(
+	)$(realpath /bin/true); name that" ]
+	run -1 --separate-stderr rules -r "bind exe $DIR/linked -> deny" --try "bind tcp 0.0.0.0:80 exe $DIR/linked"
+	[[ $stderr == *"portshim: rules: --try: exe $DIR/linked: a symbolic link: tried as $(realpath /bin/true)"* ]]
+	run -0 --separate-stderr rules -r "bind exe $(realpath /bin/true) -> deny" \
+		--try "bind tcp 0.0.0.0:80 exe $DIR/linked"
+	# Patterns, plain files and what is not there are no links.
+	run -0 --separate-stderr rules -r "bind exe $DIR/link* -> deny; bind exe $(realpath /bin/true) -> deny; $(
+	)bind exe $DIR/none -> deny; bind exe linked -> deny"
+	[ -z "$stderr" ]
+}
+
 @test "rules --try: calls that make no sense" {
 	try() {
 		fails 2 "portshim: rules: --try: $1" "$PORTSHIM" rules -r 'bind -> pass' --try "$2"

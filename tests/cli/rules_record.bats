@@ -93,6 +93,49 @@ bind_of() {
 	[[ $output == *"taken: by nobody in the record, and by nobody now"* ]]
 }
 
+@test "a bind that fails: the holder is in another live session" {
+	start_ready other "$PORTSHIM" run "$HELPERS/server" "tcp:127.0.0.1:$PORT"
+	RULES=(--share)
+	run -0 ruled "127.0.0.1:$PORT"
+	[ "$output" = 98 ]
+	run -0 events
+	[[ $output == *"taken: 127.0.0.1:$PORT held, as of now, by $PID server of session $PORTSHIM_ROOT/"*"; to share, "* ]]
+	bind_of "127.0.0.1:$PORT" | jq -e ".taken_now_by == $PID and (.taken_now_session | startswith(\"$PORTSHIM_ROOT/\"))"
+}
+
+@test "a bind that a rule moved and that fails: where to, and who holds that" {
+	RULES=(--redirect "$PORT=$OTHER")
+	start_ready outside "$HELPERS/server" "tcp:127.0.0.1:$OTHER"
+	run -0 ruled "127.0.0.1:$PORT"
+	[ "$output" = 98 ]
+	run -0 events
+	[[ $output == *"moved: by --redirect $PORT=$OTHER, to 127.0.0.1:$OTHER"* ]]
+	[[ $output == *"taken: 127.0.0.1:$OTHER held, as of now, by $PID server"* ]]
+	bind_of "127.0.0.1:$PORT" | jq -e ".moved_to == \"127.0.0.1:$OTHER\" and .taken_now_by == $PID and
+		.moved_by == \"--redirect $PORT=$OTHER\" and .taken_by == null and .refused_by == null"
+	finish outside "$PID"
+	rm -r "$SESSION"
+	run -0 ruled "127.0.0.1:$OTHER" "127.0.0.1:$PORT"
+	[ "${lines[1]}" = 98 ]
+	run -0 events
+	[[ $output == *"taken: 127.0.0.1:$OTHER held by "*"; it did not set SO_REUSEPORT"* ]]
+	bind_of "127.0.0.1:$PORT" | jq -e '.taken_by == .pid'
+	# Rules of no session.
+	run -0 env PORTSHIM_RULES="bind port $PORT -> redirect 192.0.2.1:$OTHER" LD_PRELOAD="$LIBRARY" \
+		/usr/bin/python3 binds.py "127.0.0.1:$PORT"
+	run -0 "$PORTSHIM" events -s "$PORTSHIM_ROOT/ambient"
+	[[ $output == *"moved: by PORTSHIM_RULES:1, elsewhere"* ]]
+}
+
+@test "a bind that a rule refuses as taken: the rule did it, whoever holds the address" {
+	RULES=(-r "bind port $PORT -> deny EADDRINUSE")
+	run -0 ruled "127.0.0.1:$PORT"
+	[ "$output" = 98 ]
+	run -0 events
+	[[ $output == *"refused: by -r #1"* && $output != *"taken: "* ]]
+	bind_of "127.0.0.1:$PORT" | jq -e '.refused_by == "-r #1" and .taken == null and .moved_by == null'
+}
+
 @test "a bind that succeeds and does not share" {
 	RULES=("--share=$PORT")
 	run -0 ruled "127.0.0.1:$PORT" "0.0.0.0:$PORT"

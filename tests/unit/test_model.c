@@ -1614,6 +1614,9 @@ static void redirected_bind(void **state)
 /* Who holds the port that was asked for has nothing to do with it; and what a rule did ends with the call. */
 static void redirected_bind_fails(void **state)
 {
+	struct failure *f;
+	struct endpoint to;
+
 	ev_start(1, 0, 100, 0, "/x");
 	ev_server(1, 3, 0xa, 80);
 	ev_socket(1, 4, 0xb);
@@ -1622,6 +1625,17 @@ static void redirected_bind_fails(void **state)
 	assert_null(newest_failure()->stood_in_the_way);
 	assert_int_equal(newest_failure()->taken, TAKEN_NOT);
 	assert_string_equal(newest_failure()->rule, "web.rules:7");
+	assert_true(newest_failure()->moved);
+	f = newest_failure();
+	to = f->asked;
+	to.port = 8080;
+	model_failure_moved(m, f, 0xb, &to);
+	assert_null(f->stood_in_the_way);
+	assert_int_equal(f->taken, TAKEN_UNKNOWN);
+	to.port = 80;
+	model_failure_moved(m, f, 0xb, &to);
+	assert_ptr_equal(f->stood_in_the_way, holder(1, 0xa));
+	assert_int_equal(f->taken, TAKEN_UNSHARED);
 	ev_bind(1, 4, 0xb, "127.0.0.1", 81, 0);
 	assert_null(holder(1, 0xb)->socket->asked);
 	assert_null(holder(1, 0xb)->socket->rule);
@@ -1637,6 +1651,16 @@ static void denied_bind(void **state)
 	assert_int_equal(newest_failure()->taken, TAKEN_NOT);
 	ev_bind(1, 3, 0xa, "127.0.0.1", 81, EACCES);
 	assert_null(newest_failure()->rule);
+	/* Whoever holds it was not asked. */
+	ev_server(1, 4, 0xb, 82);
+	ev_act(1, 3, 0xa, ACT_DENY, 0, "-r #1");
+	ev_bind(1, 3, 0xa, "127.0.0.1", 82, EADDRINUSE);
+	assert_true(newest_failure()->denied);
+	assert_null(newest_failure()->stood_in_the_way);
+	assert_int_equal(newest_failure()->taken, TAKEN_NOT);
+	ev_bind(1, 3, 0xa, "127.0.0.1", 82, EADDRINUSE);
+	assert_false(newest_failure()->denied);
+	assert_ptr_equal(newest_failure()->stood_in_the_way, holder(1, 0xb));
 }
 
 static void why_taken(void **state)
