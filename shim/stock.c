@@ -116,8 +116,8 @@ static bool take_one(unsigned fd, bool is_open, bool exact)
 {
 	struct identity id = { 0 };
 	struct fd_entry *e;
-	uint64_t word, listener, accepted = 0, marked;
-	bool closes;
+	uint64_t word, listener = 0, accepted = 0, marked;
+	bool closes, is_socket = false;
 
 	if (is_nothing(fd, is_open))
 		return false;
@@ -127,16 +127,18 @@ static bool take_one(unsigned fd, bool is_open, bool exact)
 		return false;
 	if (!exact || FD_STATE(word) != FD_ACCEPTED || !identity_at(e, word, &listener, &accepted))
 		accepted = 0;
-	mark(e, &marked);
-	if (see((int)fd, &id) != SEEN_SOCKET) {
-		publish(e, marked, FD_NONE, 0, 0);
-		return false;
+	for (int tries = 0; tries < 8; tries++) {
+		mark(e, &marked);
+		is_socket = see((int)fd, &id) == SEEN_SOCKET;
+		closes = is_socket && (word & FD_CLOSES) && (exact || closes_on_exec((int)fd));
+		if (publish(e, marked, is_socket ? low_word(&id) | (closes ? FD_CLOSES : 0) : FD_NONE,
+			    id.cookie, accepted) ||
+		    !is_doubted(e))
+			break;
 	}
-	if (accepted != 0 && mask_any())
+	if (is_socket && accepted != 0 && mask_any())
 		mask_inherit(listener, id.cookie);
-	closes = (word & FD_CLOSES) && (exact || closes_on_exec((int)fd));
-	publish(e, marked, low_word(&id) | (closes ? FD_CLOSES : 0), id.cookie, accepted);
-	return true;
+	return is_socket;
 }
 
 /* Writes the table anew; returns how many sockets there are. */

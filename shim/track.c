@@ -84,7 +84,7 @@ bool track_calm(const struct counted *since, unsigned own_closers)
 	       track_read(&self.closers) == since->closers && track_read(&self.changes) == since->changes;
 }
 
-static uint64_t look(int fd, uint32_t flags)
+static uint64_t look(int fd, uint32_t flags, bool *doubted)
 {
 	struct identity id = { 0 };
 	uint64_t stamp = log_stamp(), before = 0, marked = 0, known = 0, listener = 0, accepted;
@@ -103,15 +103,18 @@ static uint64_t look(int fd, uint32_t flags)
 		emit_set(stamp, fd, &id, flags);
 		/* What a rule keeps close-on-exec stays so when a connection gets to be known by a cookie. */
 		same = known == id.cookie || (FD_STATE(before) == FD_ACCEPTED && (flags & PS_F_SAME));
-		if (e != NULL)
-			publish(e, marked, low_word(&id) | (same ? before & (FD_BOUND | FD_CLOSES) : 0),
-				id.cookie, 0);
+		*doubted = e != NULL &&
+			   !publish(e, marked, low_word(&id) | (same ? before & (FD_BOUND | FD_CLOSES) : 0),
+				    id.cookie, 0) &&
+			   is_doubted(e);
 		if (known != id.cookie || !(before & FD_BOUND))
 			track_tell_names(fd, id.cookie);
 		return id.cookie;
 	}
-	if (seen == SEEN_NO_SOCKET && e != NULL)
+	if (seen == SEEN_NO_SOCKET && e != NULL) {
 		alone = publish(e, marked, FD_NONE, 0, 0);
+		*doubted = !alone && is_doubted(e);
+	}
 	/* Where the log says "no socket" already and nobody else was at it, that need not be said again. */
 	if (!(alone && FD_STATE(before) == FD_NONE) &&
 	    (seen == SEEN_NO_SOCKET || FD_STATE(before) != FD_MAYBE))
@@ -121,10 +124,15 @@ static uint64_t look(int fd, uint32_t flags)
 
 uint64_t track_look(int fd, uint32_t flags)
 {
-	uint64_t cookie;
+	bool doubted = true;
+	uint64_t cookie = 0;
 
 	track_begin(&self.changes);
-	cookie = look(fd, flags);
+	/* Bounded: two that look may doubt each other. */
+	for (int tries = 0; doubted && tries < 8; tries++) {
+		doubted = false;
+		cookie = look(fd, flags, &doubted);
+	}
 	track_end(&self.changes);
 	return cookie;
 }
@@ -214,8 +222,9 @@ void track_created(int fd, int family, int type, int protocol, bool pair, uint64
 		}
 		ring = emit_socket(stamp, fd, &id, pair, thread.vfork_child == 0,
 				   type & SOCK_CLOEXEC ? PS_F_CLOEXEC : 0);
-		if (e != NULL)
-			publish(e, marked, low_word(&id) | (ring ? FD_RING : 0), id.cookie, 0);
+		if (e != NULL && !publish(e, marked, low_word(&id) | (ring ? FD_RING : 0), id.cookie, 0) &&
+		    is_doubted(e))
+			track_look(fd, 0);
 		break;
 	case SEEN_NO_SOCKET: /* another thread has closed it already */
 		track_look(fd, 0);
@@ -234,16 +243,17 @@ void track_accepted(int fd, int listener, const struct sockaddr *addr, socklen_t
 {
 	struct fd_entry *le = entry_of(listener), *e = entry_for(fd);
 	uint64_t cookie = track_cookie(listener), stamp = log_stamp(), marked, kind;
-	bool ring;
+	bool ring, doubted = false;
 
 	if (e != NULL)
 		mark(e, &marked);
 	ring = emit_accept(stamp, fd, cookie, addr, len, 0, e != NULL, cloexec ? PS_F_CLOEXEC : 0);
 	if (e != NULL) {
 		kind = le == NULL ? 0 : fd_word(le) & (FD_KIND(~0, ~0, ~0) | FD_CLOSES);
-		publish(e, marked, FD_ACCEPTED | kind | (ring ? FD_RING : 0), cookie, stamp);
+		doubted = !publish(e, marked, FD_ACCEPTED | kind | (ring ? FD_RING : 0), cookie, stamp) &&
+			  is_doubted(e);
 	}
-	if (e == NULL || !undisturbed(closers_before, 0))
+	if (e == NULL || doubted || !undisturbed(closers_before, 0))
 		track_look(fd, PS_F_SAME);
 	emit_count(listener, le, cookie, true);
 }
@@ -329,8 +339,7 @@ static bool copy_entry(int old, int new, uint64_t stamp, bool cloexec, uint64_t 
 	if (!identity_at(from, word, &cookie, &accepted) || !undisturbed(closers_before, own_closers))
 		return false;
 	emit_dup(stamp, new, old, cookie, cloexec ? PS_F_CLOEXEC : 0);
-	publish(to, marked, word & UINT32_MAX & ~(uint64_t)FD_RING, cookie, 0);
-	return true;
+	return publish(to, marked, word & UINT32_MAX & ~(uint64_t)FD_RING, cookie, 0) || !is_doubted(to);
 }
 
 static void dupped(int old, uint64_t old_word, int new, bool cloexec, uint64_t closers_before,
@@ -394,19 +403,27 @@ uint64_t track_closing(int fd)
 	return word;
 }
 
-/* Who has told the table what is there has told the log, and nobody has closed it since. */
-static bool is_as_told(int fd, const struct fd_entry *e)
+/*
+ * After a close that found its number changed: by one that had opened it before, which was closed, or by one
+ * that has it since.  The latter is mostly so, and whoever asks the kernel about another's descriptor holds
+ * its file for as long: a close in that moment would not be the end of it (the peer's EPIPE, the port that is
+ * free).  So who is just looking at it is made to look again, as itself; what the log has as closed is so;
+ * and one question is asked where it will do.
+ */
+static bool is_settled(int fd, struct fd_entry *e)
 {
-	uint64_t told = cookie_at(e, fd_word(e)), cookie;
+	uint64_t word = fd_word(e), told, cookie;
 
+	while (FD_STATE(word) == FD_MAYBE) {
+		if (atomic_compare_exchange_weak(&e->word, &word, fd_word_next(word, FD_MAYBE)))
+			return true;
+	}
+	if (FD_STATE(word) == FD_NONE)
+		return true;
+	told = cookie_at(e, word);
 	return told != 0 && see_cookie(fd, &cookie) == SEEN_SOCKET && cookie == told;
 }
 
-/*
- * The number may be another thread's by now, and whoever asks the kernel about it holds its file for as long
- * as that takes: the other thread's close would be the end of it a moment later.  So one question, if one
- * will do.
- */
 void track_closed(int fd, uint64_t word, bool failed)
 {
 	struct fd_entry *e = entry_of(fd);
@@ -418,7 +435,7 @@ void track_closed(int fd, uint64_t word, bool failed)
 		    : !failed && atomic_compare_exchange_strong(&e->word, &(uint64_t){ word },
 								fd_word_next(word, FD_NONE)))
 		return;
-	if (failed || !is_as_told(fd, e))
+	if (failed || !is_settled(fd, e))
 		track_look(fd, 0);
 }
 

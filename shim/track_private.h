@@ -36,7 +36,7 @@ static inline uint64_t mark(struct fd_entry *e, uint64_t *marked)
 	return before;
 }
 
-/* Fails, rightly, if the word is no longer `from`: whoever changed it knows better. */
+/* Fails, rightly, if the word is no longer `from`: whoever changed it knows better, unless is_doubted(). */
 static inline bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint64_t cookie,
 			   uint64_t accepted)
 {
@@ -48,6 +48,12 @@ static inline bool publish(struct fd_entry *e, uint64_t from, uint64_t low, uint
 	if (low & FD_RING)
 		atomic_store_explicit(&e->ring_of, process_id(), memory_order_relaxed);
 	return atomic_compare_exchange_strong(&e->word, &from, word);
+}
+
+/* After publish() has failed: a close that may have been of what was seen wants it looked at again. */
+static inline bool is_doubted(const struct fd_entry *e)
+{
+	return FD_STATE(fd_word(e)) == FD_MAYBE;
 }
 
 /* The identity that belongs to a word with FD_SOCKET or FD_ACCEPTED. */
