@@ -67,12 +67,15 @@ int session_root(unsigned i, uid_t uid, const char *root, const char *runtime_di
 		text_add(&t, root);
 		return t.full ? -ENAMETOOLONG : 0;
 	}
+	/* Without a better place the last one is the first: none is named twice. */
+	if (uid != 0 && (runtime_dir == NULL || runtime_dir[0] != '/'))
+		i++;
 	if (i == 0 && uid == 0) {
 		text_add(&t, "/run/portshim");
-	} else if (i == 0 && runtime_dir != NULL && runtime_dir[0] == '/') {
+	} else if (i == 0) {
 		text_add(&t, runtime_dir);
 		text_add(&t, "/portshim");
-	} else if (i <= 1) {
+	} else if (i == 1) {
 		text_add(&t, "/dev/shm/portshim-");
 		text_add_u64(&t, uid);
 	} else {
