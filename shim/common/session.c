@@ -421,10 +421,14 @@ int session_ambient(const char *root, char out[static SESSION_PATH_MAX])
 {
 	struct session_info info;
 	uid_t uid = (uid_t)sys0(SYS_geteuid);
-	int ret = join(out, SESSION_PATH_MAX, root, SESSION_AMBIENT);
+	struct text t = { .buf = out, .size = SESSION_PATH_MAX };
+	int ret;
 
-	if (ret < 0)
-		return ret;
+	text_add(&t, root);
+	text_add(&t, "/" SESSION_AMBIENT_PREFIX);
+	text_add_u64(&t, PS_VERSION);
+	if (t.full)
+		return -ENAMETOOLONG;
 	ret = session_info(out, uid, &info);
 	if (ret != -ENOENT)
 		return ret;
