@@ -16,8 +16,9 @@ static const struct cmd_opt opts[] = {
 static const struct cmd_usage usage = {
 	.verb = "prune",
 	.synopsis = "[options]",
-	.about = "Removes your sessions that have ended (root: everybody's), those of other versions of portshim\n"
-		 "too, and says which. A live one is never removed: named with -s, it is exit status 1.\n",
+	.about =
+		"Removes your sessions that have ended (root: everybody's), of other versions too, and says\n"
+		"which. A live one is never removed: named with -s, it is exit status 1.\n",
 	.opts = opts,
 };
 
