@@ -318,6 +318,32 @@ input()'
 	[ ! -s err ]
 }
 
+@test "events --follow: a session that is removed is named, and one of many is no loss" {
+	start one "$PORTSHIM" run -o "$PORTSHIM_ROOT/one" "$HELPERS/server" tcp:127.0.0.1:0
+	one=$PID
+	ready one
+	start alone "$PORTSHIM" events --follow
+	alone=$PID
+	wait_for grep -q 'server listen(' alone.out
+	start two "$PORTSHIM" run -o "$PORTSHIM_ROOT/two" "$HELPERS/server" udp:127.0.0.1:0
+	two=$PID
+	ready two
+	start both "$PORTSHIM" events --follow
+	both=$PID
+	wait_for grep -q " $two server bind(" both.out
+	wait_for grep -q 'server listen(' both.out
+	rm -r "$PORTSHIM_ROOT/one"
+	status=0
+	wait "$alone" || status=$?
+	[ "$status" -eq 2 ]
+	[[ $(cat alone.err) == "portshim: events: $PORTSHIM_ROOT/one: no such directory; "* ]]
+	finish one "$one"
+	finish two "$two"
+	wait "$both"
+	grep -q " $two server exit(status=0)" both.out
+	[ ! -s both.err ]
+}
+
 @test "run: the same process, its descriptors, its environment" {
 	sh -c 'echo $$; exec "$0" run -o "$1" -- sh -c "echo \$\$"' "$PORTSHIM" "$SESSION" >pids
 	[ "$(sort -u pids | wc -l)" -eq 1 ]
