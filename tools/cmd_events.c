@@ -140,7 +140,8 @@ static void stop_on_signals(void)
 struct held {
 	struct record *list;
 	size_t n, room;
-	bool any; /* ever */
+	bool any;	    /* ever */
+	const char *unread; /* the session that could not be read */
 };
 
 static void held_free(struct held *h)
@@ -192,8 +193,13 @@ static int take_all(struct held *h, const struct recording *r)
 	for (size_t i = 0; i < r->n_readers; i++) {
 		int ret = take_new(h, r, i);
 
-		if (ret < 0)
+		/* Of many, one has ended and was removed: nothing more comes of it. */
+		if (ret == -ENOENT && r->n_readers > 1)
+			continue;
+		if (ret < 0) {
+			h->unread = reader_dir(r->readers[i]);
 			return ret;
+		}
 		any |= ret;
 	}
 	if (any)
@@ -297,13 +303,13 @@ static int follow(const struct events *e)
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	r.model = model_new();
 	ret = r.model != NULL ? take_all(&held, &r) : -ENOMEM;
-	if (ret < 0 && ret != -ENOMEM && e->session != NULL)
-		return cmd_session_error(usage.verb, e->session, ret);
 	w.model = r.model;
 	w.offset = recording_offset(&r);
 	if (ret >= 0)
 		ret = follow_loop(e, &w, &r, &held);
 	cmd_losses(usage.verb, &r);
+	if (ret < 0 && ret != -ENOMEM && held.unread != NULL)
+		return cmd_session_error(usage.verb, held.unread, ret);
 	return ret < 0 ? failed(ret) : 0;
 }
 

@@ -16,25 +16,34 @@ static const struct cmd_opt opts[] = {
 static const struct cmd_usage usage = {
 	.verb = "prune",
 	.synopsis = "[options]",
-	.about = "Removes your sessions that have ended (root: everybody's), and says which. A live one is\n"
-		 "never removed: named with -s, it is exit status 1.\n",
+	.about =
+		"Removes your sessions that have ended (root: everybody's), of other versions too, and says\n"
+		"which. A live one is never removed: named with -s, it is exit status 1.\n",
 	.opts = opts,
 };
+
+static int is_live(const char *dir, pid_t pid, bool other_version)
+{
+	cmd_error(usage.verb, "%s: %sprocess %d lives in it; end that first", dir,
+		  other_version ? "made by another version of portshim, and " : "", pid);
+	return EXIT_NONE;
+}
 
 /* 0, or the exit status, having said why. */
 static int remove_one(const char *dir)
 {
+	struct session_info info;
+	bool other_version = session_info(dir, geteuid(), &info) == -EPROTO;
 	char odd[ODD_NAME_MAX];
 	pid_t pid = 0;
 	int ret = session_remove(dir, &pid, odd);
 
 	switch (-ret) {
 	case 0:
-		printf("removed %s\n", dir);
+		printf("removed %s%s\n", dir, other_version ? ", made by another version" : "");
 		return 0;
 	case EBUSY:
-		cmd_error(usage.verb, "%s: process %d lives in it; end that first", dir, pid);
-		return EXIT_NONE;
+		return is_live(dir, pid, other_version);
 	case ENOTEMPTY:
 		return cmd_error(usage.verb, "%s: holds '%s', which is not portshim's; move that away first",
 				 dir, odd);
@@ -51,13 +60,17 @@ static int remove_ended(void)
 	if (ret < 0)
 		return cmd_error(usage.verb, "%s", strerror(-ret));
 	for (size_t i = 0; i < l.n; i++) {
+		const struct session *s = &l.list[i];
+		bool other_version = s->error == -EPROTO;
 		struct session_life life;
 
-		ret = l.list[i].error != 0 ? l.list[i].error : session_live(l.list[i].dir, &life);
-		if (ret == 0 && (life.records > 0 || !session_starting(&l.list[i].info)))
-			ret = remove_one(l.list[i].dir);
+		ret = s->error != 0 && !other_version ? s->error : session_live(s->dir, &life);
+		if (ret == 0 && (life.records > 0 || !session_starting(&s->info)))
+			ret = remove_one(s->dir);
+		else if (ret == 1 && other_version)
+			ret = is_live(s->dir, life.pid, true);
 		else if (ret < 0 && ret != -ENOENT)
-			ret = cmd_session_error(usage.verb, l.list[i].dir, ret);
+			ret = cmd_session_error(usage.verb, s->dir, ret);
 		if (ret == EXIT_BAD)
 			status = EXIT_BAD;
 	}

@@ -70,6 +70,8 @@ static int read_all(const struct session_list *l, struct rows *rows)
 
 		if (ret == 0)
 			rows->n++;
+		else if (ret == -EPROTO) /* the others are all that this version can list */
+			cmd_session_error(usage.verb, l->list[i].dir, ret);
 		else if (ret != -ENOENT) /* removed meanwhile */
 			status = cmd_session_error(usage.verb, l->list[i].dir, ret);
 	}

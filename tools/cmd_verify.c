@@ -28,7 +28,8 @@ static const struct cmd_usage usage = {
 		"Compares the relation with the kernel's: of each recorded process that lives, which of its\n"
 		"descriptors are sockets, and which sockets.  Names the processes that it cannot tell "
 		"about.\n"
-		"Exit status 1 if there is a difference, with --watch: at the last look.\n",
+		"Exit status 1 if there is a difference or no process to look at, with --watch: at the last "
+		"look.\n",
 	.opts = opts,
 };
 
@@ -88,6 +89,12 @@ static int side_rows(const struct verified *v, struct side_row **out, size_t *n)
 	}
 	*out = rows;
 	return 0;
+}
+
+/* Then nothing is equal either. */
+static bool is_nothing(const struct verified *v)
+{
+	return v->processes == 0 && v->n_unseen == 0 && v->n_found == 0;
 }
 
 /* As tables. */
@@ -202,7 +209,9 @@ static void print_summary(const struct verified *v, bool watch)
 	}
 	printf("compared %zu descriptor%s of %zu process%s: ", v->compared, plural(v->compared), v->processes,
 	       v->processes == 1 ? "" : "es");
-	if (v->n_found == 0)
+	if (is_nothing(v))
+		fputs("none lives", stdout);
+	else if (v->n_found == 0)
 		fputs("equal", stdout);
 	else
 		printf("%zu differ%s", v->n_found, v->n_found == 1 ? "s" : "");
@@ -278,6 +287,17 @@ static int print_json(const struct verified *v)
 	return text != NULL ? 0 : -ENOMEM;
 }
 
+static void say_nothing(const char *session)
+{
+	if (session == NULL)
+		cmd_no_session();
+	else
+		cmd_error(usage.verb,
+			  "%s: no process of it lives, so that there is nothing to compare; "
+			  "'portshim sessions' lists what there is",
+			  session);
+}
+
 /* One look, from the log's beginning. */
 static int verify(const struct args *a)
 {
@@ -287,13 +307,16 @@ static int verify(const struct args *a)
 
 	if (status != 0)
 		return status;
-	if (r.n_readers == 0)
-		cmd_no_session();
 	err = verify_live(&r, a->session, &v);
 	if (err == 0)
 		err = a->json ? print_json(&v) : print_text(&v, a->watch);
 	if (err < 0)
 		return cmd_error(usage.verb, "%s", strerror(-err));
+	if (is_nothing(&v)) {
+		if (!a->watch)
+			say_nothing(a->session);
+		return EXIT_NONE;
+	}
 	return v.n_found > 0 ? DIFFERENT : 0;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "other_version.h"
 #include "portshim/env.h"
 #include "recording.h"
 #include "util.h"
@@ -29,6 +30,18 @@ static uint64_t realtime_now(void)
 
 /* Finding */
 
+/* When another version made a session: it never writes to this file again.  0: gone. */
+static uint64_t file_made(const char *dir)
+{
+	char path[SESSION_PATH_MAX + 16];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, SESSION_FILE);
+	if (lstat(path, &st) < 0)
+		return 0;
+	return (uint64_t)st.st_mtim.tv_sec * SECOND + (uint64_t)st.st_mtim.tv_nsec;
+}
+
 /* Takes dir over. */
 static int add_session(struct session_list *l, char *dir, uid_t uid)
 {
@@ -40,6 +53,8 @@ static int add_session(struct session_list *l, char *dir, uid_t uid)
 		return -ENOMEM;
 	}
 	s.error = session_info(s.dir, geteuid(), &s.info);
+	if (s.error == -EPROTO)
+		s.info.created = file_made(s.dir);
 	l->list = grown;
 	l->list[l->n++] = s;
 	return s.error;
@@ -176,6 +191,8 @@ int session_live(const char *dir, struct session_life *out)
 	struct survey survey;
 	int ret = recording_open(dir, &r);
 
+	if (ret == -EPROTO)
+		return other_version_live(dir, out);
 	if (ret < 0)
 		return ret;
 	ret = recording_survey(r.readers[0], true, &survey);
@@ -326,7 +343,9 @@ void sessions_tidy(void)
 		struct session_life life;
 		char odd[ODD_NAME_MAX];
 
-		if (s->error != 0 || s->uid != geteuid() || session_starting(&s->info))
+		if (s->error != 0 && s->error != -EPROTO)
+			continue;
+		if (s->uid != geteuid() || session_starting(&s->info))
 			continue;
 		/* None can have ended before it was made: most need no look inside. */
 		if (i < SESSIONS_KEPT && now < s->info.created + SESSIONS_KEPT_DAYS * DAY)
@@ -355,7 +374,8 @@ const char *session_why(const char *dir, int err)
 	case EACCES:
 		return "may not be read; run as its owner or as root";
 	case EPROTO:
-		return "made by another version of portshim; read it with that version, or record anew";
+		return "made by another version of portshim; read it with that version, or record anew, and "
+		       "remove it by 'portshim prune'";
 	case EBADMSG:
 		return "its 'session' file is corrupt; record anew with 'portshim run'";
 	default:

@@ -15,7 +15,7 @@ struct session {
 	char *dir;
 	uid_t uid; /* whose it is */
 	struct session_info info;
-	int error; /* of session_info(): then `info` is empty */
+	int error; /* of session_info(): then `info` is empty, or -EPROTO: but for `created` */
 };
 
 struct session_list {
@@ -35,11 +35,11 @@ void session_list_free(struct session_list *l);
 /* Who lives in a session, if anybody. */
 struct session_life {
 	pid_t pid;	/* of one of them */
-	size_t records; /* 0: nobody has ever lived in it */
+	size_t records; /* 0: nobody has ever lived in it, or it is another version's */
 	uint64_t last;	/* when the last record was written, else when the session was made; CLOCK_REALTIME */
 };
 
-/* 1: someone lives in it, 0: no one, or -errno. */
+/* 1: someone lives in it, 0: no one, or -errno.  Of another version's, as other_version_live(). */
 int session_live(const char *dir, struct session_life *out);
 
 /*

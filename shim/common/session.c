@@ -67,12 +67,15 @@ int session_root(unsigned i, uid_t uid, const char *root, const char *runtime_di
 		text_add(&t, root);
 		return t.full ? -ENAMETOOLONG : 0;
 	}
+	/* Without a better place the last one is the first: none is named twice. */
+	if (uid != 0 && (runtime_dir == NULL || runtime_dir[0] != '/'))
+		i++;
 	if (i == 0 && uid == 0) {
 		text_add(&t, "/run/portshim");
-	} else if (i == 0 && runtime_dir != NULL && runtime_dir[0] == '/') {
+	} else if (i == 0) {
 		text_add(&t, runtime_dir);
 		text_add(&t, "/portshim");
-	} else if (i <= 1) {
+	} else if (i == 1) {
 		text_add(&t, "/dev/shm/portshim-");
 		text_add_u64(&t, uid);
 	} else {
@@ -418,10 +421,14 @@ int session_ambient(const char *root, char out[static SESSION_PATH_MAX])
 {
 	struct session_info info;
 	uid_t uid = (uid_t)sys0(SYS_geteuid);
-	int ret = join(out, SESSION_PATH_MAX, root, SESSION_AMBIENT);
+	struct text t = { .buf = out, .size = SESSION_PATH_MAX };
+	int ret;
 
-	if (ret < 0)
-		return ret;
+	text_add(&t, root);
+	text_add(&t, "/" SESSION_AMBIENT_PREFIX);
+	text_add_u64(&t, PS_VERSION);
+	if (t.full)
+		return -ENAMETOOLONG;
 	ret = session_info(out, uid, &info);
 	if (ret != -ENOENT)
 		return ret;

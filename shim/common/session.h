@@ -18,7 +18,7 @@
 
 #define SESSION_PATH_MAX 448
 #define SESSION_FILE "session"
-#define SESSION_AMBIENT "ambient"
+#define SESSION_AMBIENT_PREFIX "ambient-" /* and the version, as each reads only its own */
 #define SESSION_ARENA_PREFIX "arena."
 #define SESSION_RULES_PREFIX "rules."
 

@@ -157,7 +157,7 @@ bind_of() {
 	run -0 env PORTSHIM_RULES='bind port 70000 -> deny' LD_PRELOAD="$LIBRARY" /usr/bin/python3 -c \
 		"import socket; s = socket.socket(); s.bind(('127.0.0.1', $PORT)); print('bound')"
 	[ "$output" = bound ]
-	"$PORTSHIM" events -s "$PORTSHIM_ROOT/ambient" --json |
+	"$PORTSHIM" events -s "$PORTSHIM_ROOT"/ambient-* --json |
 		jq -es 'map(select(.event == "rules")) | length == 1 and
 			.[0].problem == ["PORTSHIM_RULES:1:11: port 70000: not in 0-65535"]'
 }
@@ -167,7 +167,7 @@ bind_of() {
 		env -i PORTSHIM_ROOT="$PORTSHIM_ROOT" /usr/bin/python3 -c \
 		"import socket; s = socket.socket(); s.bind(('127.0.0.1', $PORT)); print(s.getsockname()[1])"
 	[ "$output" -eq "$PORT" ]
-	"$PORTSHIM" ls -s "$PORTSHIM_ROOT/ambient" --past --json |
+	"$PORTSHIM" ls -s "$PORTSHIM_ROOT"/ambient-* --past --json |
 		jq -e ".holders | length == 1 and .[0].local == \"127.0.0.1:$OTHER\""
 }
 

@@ -85,7 +85,18 @@ sneak() {
 	[ "$status" -eq 0 ]
 	[ "$output" = "compared $fds descriptors of 4 processes: equal" ]
 	finish server "$PID"
-	verified 0 "$equal and .compared == 0"
+	verified 1 "$equal and .compared == 0"
+	[[ $stderr == "portshim: verify: $SESSION: no process of it lives, "* ]]
+	run -1 --separate-stderr "$PORTSHIM" verify -s "$SESSION"
+	[ "$output" = "compared 0 descriptors of 0 processes: none lives" ]
+}
+
+@test "without a live session there is nothing to compare" {
+	run -1 --separate-stderr "$PORTSHIM" verify
+	[ "$output" = "compared 0 descriptors of 0 processes: none lives" ]
+	[ "$stderr" = "portshim: no live session; name one with -s DIR, or see 'portshim sessions'" ]
+	run -1 --separate-stderr "$PORTSHIM" verify --json
+	[ "$output" = '{"differences":[],"compared":0,"unseen":[]}' ]
 }
 
 @test "equal: a port that the kernel chooses after the bind" {
@@ -282,7 +293,8 @@ sneak() {
 	kill -TERM "$watch"
 	STATUS=0
 	wait "$watch" || STATUS=$?
-	[ "$STATUS" -eq 0 ]
+	[ "$STATUS" -eq 1 ]
+	[ ! -s watch.err ]
 }
 
 @test "bad usage and bad input are exit status 2" {

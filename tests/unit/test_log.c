@@ -557,6 +557,34 @@ static void session_files_are_checked(void **state)
 	assert_int_equal(session_make(dir), -ENOTEMPTY);
 }
 
+static void roots_are(uid_t uid, const char *root, const char *runtime_dir, const char *const *wanted)
+{
+	char out[SESSION_PATH_MAX];
+	unsigned i = 0;
+
+	for (; wanted[i] != NULL; i++) {
+		assert_int_equal(session_root(i, uid, root, runtime_dir, out), 0);
+		assert_string_equal(out, wanted[i]);
+	}
+	assert_int_equal(session_root(i, uid, root, runtime_dir, out), -ENOENT);
+}
+
+static void each_place_for_sessions_is_named_once(void **state)
+{
+	static const char *const shm[] = { "/dev/shm/portshim-7", NULL };
+	static const char *const run[] = { "/run/user/7/portshim", "/dev/shm/portshim-7", NULL };
+	static const char *const of_root[] = { "/run/portshim", "/dev/shm/portshim-0", NULL };
+	static const char *const named[] = { "/x", NULL };
+
+	roots_are(7, NULL, NULL, shm);
+	roots_are(7, NULL, "relative", shm);
+	roots_are(7, "relative", "", shm);
+	roots_are(7, NULL, "/run/user/7", run);
+	roots_are(0, NULL, NULL, of_root);
+	roots_are(0, NULL, "/run/user/0", of_root);
+	roots_are(7, "/x", "/run/user/7", named);
+}
+
 static void a_file_size_limit_is_no_sigxfsz(void **state)
 {
 	struct rlimit old, none = { 0, RLIM_INFINITY };
@@ -594,6 +622,7 @@ int main(void)
 		TEST(an_arena_that_is_not_private_is_refused),
 		TEST(corrupt_files_do_not_harm_the_reader),
 		TEST(session_files_are_checked),
+		TEST(each_place_for_sessions_is_named_once),
 		TEST(a_file_size_limit_is_no_sigxfsz),
 	};
 
