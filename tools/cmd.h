@@ -64,10 +64,11 @@ int cmd_error(const char *verb, const char *fmt, ...) __attribute__((format(prin
 /* Prints why dir cannot be used as a session, and what to do.  Returns EXIT_BAD. */
 int cmd_session_error(const char *verb, const char *dir, int err);
 
-/* Prints that there is no live session, where that is why nothing is shown. */
-void cmd_no_session(void);
+/* Prints that there is no live session, where that is why nothing is shown, and what shows the ended. */
+void cmd_no_session(const char *verb);
 
-/* Reads the session dir, or all live ones; prints why not.  0 or the exit status. */
+/* Reads the session dir, or all live ones, or all (RECORDING_ENDED_TOO); prints why not.  0 or the exit
+ * status. */
 int cmd_read(const char *verb, const char *dir, unsigned flags, struct recording *out);
 
 /* Says on stderr what the sessions of r could not record. */

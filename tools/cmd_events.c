@@ -106,7 +106,7 @@ static int show(const struct events *e)
 	if (status != 0)
 		return status;
 	if (r.n_readers == 0)
-		cmd_no_session();
+		cmd_no_session(usage.verb);
 	w.model = r.model;
 	w.offset = recording_offset(&r);
 	shown = print(e, &w, r.records, r.n_records);
@@ -296,7 +296,7 @@ static int follow(const struct events *e)
 	if (ret < 0)
 		return failed(ret);
 	if (r.n_readers == 0) {
-		cmd_no_session();
+		cmd_no_session(usage.verb);
 		return EXIT_NONE;
 	}
 	stop_on_signals();

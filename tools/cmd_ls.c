@@ -13,7 +13,7 @@ enum { OPT_ALL = CMD_OPT_OWN, OPT_PAST, OPT_PORT, OPT_PID, OPT_PROTO, OPT_STATE 
 static const struct cmd_opt opts[] = {
 	{ 's', "session", "DIR", "read the session in DIR, not all live ones" },
 	{ OPT_ALL, "all", NULL, "every socket, connected and open ones too" },
-	{ OPT_PAST, "past", NULL, "only holders that have ended" },
+	{ OPT_PAST, "past", NULL, "only holders that have ended, of ended sessions too" },
 	{ OPT_PORT, "port", "N[-M],…", "only these local ports" },
 	{ OPT_PID, "pid", "N,…", "only these processes" },
 	{ OPT_PROTO, "proto", "P,…", "only these protocols: tcp, tcp6, udp, udp6, unix, …" },
@@ -234,7 +234,7 @@ static int show(const struct ls *ls, struct recording *r)
 	if (ret < 0)
 		return cmd_error(usage.verb, "%s", strerror(-ret));
 	if (r->n_readers == 0)
-		cmd_no_session();
+		cmd_no_session(usage.verb);
 	return v.n > 0 ? 0 : EXIT_NONE;
 }
 
@@ -243,9 +243,14 @@ int cmd_ls(int argc, char **argv)
 	CLEANUP(ls_free) struct ls ls = { .filter.live = true };
 	CLEANUP(recording_closep) struct recording r = { 0 };
 	int status = parse(&ls, argc, argv);
+	unsigned flags = 0;
 
 	if (status >= 0)
 		return status;
-	status = cmd_read(usage.verb, ls.session, ls.scan ? RECORDING_SCAN_FDS : 0, &r);
+	if (ls.scan)
+		flags |= RECORDING_SCAN_FDS;
+	if (ls.filter.past)
+		flags |= RECORDING_ENDED_TOO;
+	status = cmd_read(usage.verb, ls.session, flags, &r);
 	return status != 0 ? status : show(&ls, &r);
 }

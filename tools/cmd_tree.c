@@ -12,7 +12,7 @@ enum { OPT_ALL = CMD_OPT_OWN, OPT_PAST };
 static const struct cmd_opt opts[] = {
 	{ 's', "session", "DIR", "read the session in DIR, not all live ones" },
 	{ OPT_ALL, "all", NULL, "connected and open sockets too" },
-	{ OPT_PAST, "past", NULL, "ended processes too, with what they held" },
+	{ OPT_PAST, "past", NULL, "ended processes too, with what they held, and ended sessions" },
 	{ CMD_OPT_JSON, "json", NULL, "print JSON" },
 	{ 0 },
 };
@@ -65,7 +65,7 @@ static int show(const struct tree *t, struct recording *r)
 	if (ret < 0)
 		return cmd_error(usage.verb, "%s", strerror(-ret));
 	if (r->n_readers == 0)
-		cmd_no_session();
+		cmd_no_session(usage.verb);
 	return v.n > 0 ? 0 : EXIT_NONE;
 }
 
@@ -74,9 +74,14 @@ int cmd_tree(int argc, char **argv)
 	CLEANUP(recording_closep) struct recording r = { 0 };
 	struct tree t = { 0 };
 	int status = parse(&t, argc, argv);
+	unsigned flags = 0;
 
 	if (status >= 0)
 		return status;
-	status = cmd_read(usage.verb, t.session, t.all ? RECORDING_SCAN_FDS : 0, &r);
+	if (t.all)
+		flags |= RECORDING_SCAN_FDS;
+	if (t.past)
+		flags |= RECORDING_ENDED_TOO;
+	status = cmd_read(usage.verb, t.session, flags, &r);
 	return status != 0 ? status : show(&t, &r);
 }

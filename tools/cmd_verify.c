@@ -290,7 +290,7 @@ static int print_json(const struct verified *v)
 static void say_nothing(const char *session)
 {
 	if (session == NULL)
-		cmd_no_session();
+		cmd_no_session(usage.verb);
 	else
 		cmd_error(usage.verb,
 			  "%s: no process of it lives, so that there is nothing to compare; "

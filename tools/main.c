@@ -187,9 +187,33 @@ int cmd_session_error(const char *verb, const char *dir, int err)
 	return cmd_error(verb, "%s: %s", dir, session_why(dir, err));
 }
 
-void cmd_no_session(void)
+/* The newest that can be read, or NULL; for the caller to free. */
+static char *newest_session(void)
 {
-	cmd_error(NULL, "no live session; name one with -s DIR, or see 'portshim sessions'");
+	CLEANUP(session_list_freep) struct session_list l = { 0 };
+
+	if (session_list_find(true, &l) < 0)
+		return NULL;
+	for (size_t i = 0; i < l.n; i++) {
+		if (l.list[i].error == 0)
+			return strdup(l.list[i].dir);
+	}
+	return NULL;
+}
+
+void cmd_no_session(const char *verb)
+{
+	CLEANUP_FREE char *newest = newest_session();
+
+	if (newest == NULL)
+		cmd_error(NULL, "no live session; name one with -s DIR, or see 'portshim sessions'");
+	else if (strcmp(verb, "events") == 0)
+		cmd_error(NULL, "no live session; 'portshim events -s %s' shows the newest that has ended",
+			  newest);
+	else
+		cmd_error(NULL,
+			  "no live session; 'portshim ls --past' and 'portshim tree --past' show what has "
+			  "ended, 'portshim sessions' lists it");
 }
 
 void cmd_losses(const char *verb, const struct recording *r)
@@ -209,10 +233,11 @@ void cmd_losses(const char *verb, const struct recording *r)
 
 int cmd_read(const char *verb, const char *dir, unsigned flags, struct recording *out)
 {
-	int ret = recording_open(dir, out);
+	bool all = dir == NULL && (flags & RECORDING_ENDED_TOO);
+	int ret = all ? recording_open_all(out) : recording_open(dir, out);
 
 	if (ret == 0)
-		ret = recording_fold(out, flags | (dir == NULL ? RECORDING_LIVE_ONLY : 0));
+		ret = recording_fold(out, flags | (dir == NULL && !all ? RECORDING_LIVE_ONLY : 0));
 	if (ret == 0) {
 		cmd_losses(verb, out);
 		return 0;
@@ -220,7 +245,7 @@ int cmd_read(const char *verb, const char *dir, unsigned flags, struct recording
 	recording_close(out);
 	if (dir != NULL)
 		return cmd_session_error(verb, dir, ret);
-	return cmd_error(verb, "reading the live sessions: %s; name one with -s DIR", strerror(-ret));
+	return cmd_error(verb, "reading the sessions: %s; name one with -s DIR", strerror(-ret));
 }
 
 int cmd_finish(const char *verb, int status)

@@ -10,6 +10,8 @@
 #include "sessions.h"
 #include "util.h"
 
+#define BOOT_MAX sizeof(((struct session_info *)0)->boot)
+
 /* Field 22 of /proc/PID/stat, or 0. */
 static uint64_t start_of(pid_t pid)
 {
@@ -69,19 +71,38 @@ int recording_survey(struct reader *reader, bool all, struct survey *out)
 	return ret < 0 ? ret : 0;
 }
 
-static int open_living(const struct session_list *l, struct recording *r)
+/* Stamps count from the boot: those of two boots make no one order. */
+static void read_boot(char out[static BOOT_MAX])
+{
+	CLEANUP_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, out, BOOT_MAX - 1);
+
+	out[n > 0 ? n : 0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+}
+
+static bool is_wanted(struct reader *reader, const struct session_info *info, const char *boot)
+{
+	struct survey s;
+
+	if (boot != NULL)
+		return strcmp(info->boot, boot) == 0;
+	return recording_survey(reader, false, &s) == 0 && s.may_live;
+}
+
+/* boot: with the ended ones of that boot; NULL: the live ones alone. */
+static int open_found(const struct session_list *l, const char *boot, struct recording *r)
 {
 	r->readers = calloc(l->n + 1, sizeof(struct reader *));
 	if (r->readers == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < l->n; i++) {
 		struct reader *reader;
-		struct survey s;
 
 		/* One that has been removed meanwhile, or cannot be read, is no live one of the caller's. */
 		if (l->list[i].error != 0 || reader_open(l->list[i].dir, &reader) < 0)
 			continue;
-		if (recording_survey(reader, false, &s) == 0 && s.may_live)
+		if (is_wanted(reader, &l->list[i].info, boot))
 			r->readers[r->n_readers++] = reader;
 		else
 			reader_close(reader);
@@ -97,7 +118,7 @@ int recording_open(const char *dir, struct recording *out)
 	*out = (struct recording){ 0 };
 	if (dir == NULL) {
 		ret = session_list_find(true, &list);
-		return ret < 0 ? ret : open_living(&list, out);
+		return ret < 0 ? ret : open_found(&list, NULL, out);
 	}
 	out->readers = calloc(1, sizeof(struct reader *));
 	if (out->readers == NULL)
@@ -108,6 +129,18 @@ int recording_open(const char *dir, struct recording *out)
 	else
 		recording_close(out);
 	return ret;
+}
+
+int recording_open_all(struct recording *out)
+{
+	CLEANUP(session_list_freep) struct session_list list = { 0 };
+	char boot[BOOT_MAX];
+	int ret;
+
+	*out = (struct recording){ 0 };
+	read_boot(boot);
+	ret = session_list_find(true, &list);
+	return ret < 0 ? ret : open_found(&list, boot, out);
 }
 
 /* What comes next of each reader. */

@@ -24,6 +24,9 @@ struct recording {
 /* Opens the session dir, or with NULL all that may be live: `readers` only. */
 int recording_open(const char *dir, struct recording *out);
 
+/* Opens all, those that have ended too, of this boot. */
+int recording_open_all(struct recording *out);
+
 /* What there is to fold. */
 struct survey {
 	size_t records;
@@ -39,6 +42,7 @@ enum recording_flag {
 	RECORDING_LIVE_ONLY = 1u << 0, /* sessions without a live process are left out */
 	RECORDING_SCAN_FDS = 1u << 1,  /* as in model_settle() */
 	RECORDING_KEEP = 1u << 2,      /* `records` too */
+	RECORDING_ENDED_TOO = 1u << 3, /* for cmd_read(): if none is named, all, not the live ones */
 };
 
 /* Reads what is there, folds it into the model and settles that. */

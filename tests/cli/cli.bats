@@ -162,6 +162,35 @@ verbs="run ls tree events sessions prune"
 	"$PORTSHIM" ls -s "$ended" --state ended --json | jq -e '.holders | length == 1'
 }
 
+@test "--past without a session named: ended ones too" {
+	start one "$PORTSHIM" run "$HELPERS/server" tcp:127.0.0.1:0
+	one=$PID
+	ready one
+	finish one "$one"
+	ended=$(ls -d "$PORTSHIM_ROOT"/*)
+	run -1 --separate-stderr "$PORTSHIM" ls
+	[[ $stderr == "portshim: no live session; 'portshim ls --past' and "* ]]
+	run -1 --separate-stderr "$PORTSHIM" events
+	[ "$stderr" = "portshim: no live session; 'portshim events -s $ended' shows the newest that has ended" ]
+	pasts() {
+		run -0 --separate-stderr "$PORTSHIM" ls --past --json
+		jq -e ".holders | length == 1 and (.[0] | .pid == $one and .live == false)" <<<"$output"
+		[ -z "$stderr" ]
+		"$PORTSHIM" ls --state ended --json | jq -e ".holders | map(.pid) == [$one]"
+		"$PORTSHIM" tree --past --json | jq -e ".processes | any(.pid == $one and (.live | not) and (.sockets | length == 1))"
+	}
+	pasts
+	# Beside live ones just so.
+	start two "$PORTSHIM" run "$HELPERS/server" udp:127.0.0.1:0
+	ready two
+	pasts
+	"$PORTSHIM" ls --json | jq -e ".holders | map(.pid) == [$PID]"
+	# What another boot stamped has no place in this one's order.
+	sed -i 's/^boot .*/boot another/' "$ended/session"
+	chmod 600 "$ended/session"
+	run -1 "$PORTSHIM" ls --past
+}
+
 @test "ls --json: keys, their order and kinds" {
 	serve
 	keys='["process","pid","start","command","fds","inode","cookie","proto","type","local","asked","rule","state","how","from","from_pid","since","until","live","accepts","empty_accepts"]'
