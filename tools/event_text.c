@@ -2,7 +2,6 @@
 #include "event_text.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <netinet/in.h>
@@ -12,7 +11,7 @@
 
 #include "common/program.h"
 #include "common/rules.h"
-#include "moved.h"
+#include "event_reason.h"
 #include "out.h"
 #include "util.h"
 #include "view.h"
@@ -261,9 +260,11 @@ static size_t printable(const char *s, size_t len)
 }
 
 /* Names come from programs: none shall reach the terminal as anything but text. */
-static void put_escaped(const char *s, size_t len, FILE *f)
+void event_put_escaped(const char *s, size_t len, FILE *f)
 {
-	for (size_t i = 0, n; i<len; i += n> 0 ? n : 1) {
+	size_t n;
+
+	for (size_t i = 0; i < len; i += n != 0 ? n : 1) {
 		n = printable(s + i, len - i);
 		if (n == 0)
 			fprintf(f, "\\x%02x", (unsigned char)s[i]);
@@ -277,7 +278,7 @@ static void put_escaped(const char *s, size_t len, FILE *f)
 static void put_quoted(const char *s, size_t len, FILE *f)
 {
 	fputc('"', f);
-	put_escaped(s, len, f);
+	event_put_escaped(s, len, f);
 	fputc('"', f);
 }
 
@@ -369,121 +370,6 @@ static void put_result(const struct record *r, FILE *f)
 	fputs(space[1] == '\0' ? "]\n" : "\n", f);
 }
 
-/* Of a bind that failed: what became of it, and in *to where a rule moved it to; *to is empty where that
- * cannot be told, or nothing was moved. */
-static const struct failure *bind_failure(const struct event_writer *w, const struct record *r,
-					  struct endpoint *to)
-{
-	struct failure *f = r->ev.error != 0 ? model_failure(w->model, r->ev.process, r->ev.stamp) : NULL;
-
-	*to = (struct endpoint){ 0 };
-	if (f == NULL || !f->moved || f->rule == NULL || w->recording == NULL ||
-	    r->reader >= w->recording->n_readers)
-		return f;
-	if (!moved_to(reader_dir(w->recording->readers[r->reader]), r->uid, f->rule, &f->asked, to))
-		*to = (struct endpoint){ 0 };
-	else if (f->error == EADDRINUSE)
-		model_failure_moved(w->model, f, r->ev.bind.cookie, to);
-	return f;
-}
-
-static void put_holder(const struct holder *h, FILE *f)
-{
-	const char *command = process_command(h->process, UINT64_MAX);
-	char local[ENDPOINT_TEXT_MAX];
-
-	endpoint_text(&h->socket->local, local);
-	put_escaped(local, strlen(local), f);
-	fprintf(f, " held by %d ", h->process->pid);
-	put_escaped(command != NULL ? command : "-", command != NULL ? strlen(command) : 1, f);
-}
-
-static void put_outsider(const struct event_writer *w, const struct failure *failure,
-			 const struct endpoint *asked, FILE *f)
-{
-	struct outsider o;
-	char local[ENDPOINT_TEXT_MAX];
-
-	if (!outsider_find(w->outsiders, asked, failure->type, &o)) {
-		fputs("by nobody in the record, and by nobody now: ", f);
-		fputs("connections that were left over (SO_REUSEADDR helps), or a holder that has gone\n", f);
-		return;
-	}
-	endpoint_text(&o.local, local);
-	put_escaped(local, strlen(local), f);
-	if (o.pid == 0) {
-		fputs(" is held, as of now, by a process that you may not see\n", f);
-		return;
-	}
-	fprintf(f, " held, as of now, by %d ", o.pid);
-	put_escaped(o.command, strlen(o.command), f);
-	if (o.session == NULL) {
-		fputs(", which is not in the record; start it under portshim to share\n", f);
-		return;
-	}
-	fputs(" of session ", f);
-	put_escaped(o.session, strlen(o.session), f);
-	fputs("; to share, both must set SO_REUSEPORT, as --share does, and be one user's\n", f);
-}
-
-static void put_taken(const struct event_writer *w, const struct failure *failure,
-		      const struct endpoint *asked, FILE *f)
-{
-	fputs("                        taken: ", f);
-	if (failure->stood_in_the_way != NULL) {
-		put_holder(failure->stood_in_the_way, f);
-		fprintf(f, "; %s\n", taken_reason(failure->taken));
-	} else if (w->outsiders == NULL) {
-		fprintf(f, "%s\n", taken_reason(failure->taken));
-	} else {
-		put_outsider(w, failure, asked, f);
-	}
-}
-
-/* The rule behind it, then who holds the address. */
-static void put_failure(const struct event_writer *w, const struct failure *failure,
-			const struct endpoint *to, FILE *f)
-{
-	const char *rule = failure->rule != NULL ? failure->rule : "a rule";
-	char text[ENDPOINT_TEXT_MAX];
-
-	if (failure->denied || failure->moved) {
-		fprintf(f, "                        %s: by ", failure->denied ? "refused" : "moved");
-		put_escaped(rule, strlen(rule), f);
-	}
-	if (failure->moved && to->family == 0) {
-		fputs(failure->error == EADDRINUSE ? ", to an address that is taken" : ", elsewhere", f);
-	} else if (failure->moved) {
-		endpoint_text(to, text);
-		fputs(", to ", f);
-		put_escaped(text, strlen(text), f);
-	}
-	if (failure->denied || failure->moved)
-		fputc('\n', f);
-	if (failure->taken != TAKEN_NOT)
-		put_taken(w, failure, failure->moved ? to : &failure->asked, f);
-}
-
-/* Lines below a bind: why it failed, or that what a rule meant to share is not shared. */
-static void put_reason(const struct event_writer *w, const struct record *r, FILE *f)
-{
-	const struct failure *failure;
-	const struct socket *s;
-	struct endpoint to;
-
-	if (r->ev.kind != PS_BIND)
-		return;
-	failure = bind_failure(w, r, &to);
-	s = r->ev.error == 0 ? model_socket(w->model, r->ev.bind.cookie) : NULL;
-	if (failure != NULL) {
-		put_failure(w, failure, &to, f);
-	} else if (s != NULL && s->unshared != NULL && s->bound_at == r->ev.stamp) {
-		fputs("                        not shared: beside ", f);
-		put_holder(s->unshared, f);
-		fputs(", which takes its connections at that address\n", f);
-	}
-}
-
 void event_put_text(const struct event_writer *w, const struct record *r, FILE *f)
 {
 	const struct row *event = event_row(r->ev.kind);
@@ -495,20 +381,15 @@ void event_put_text(const struct event_writer *w, const struct record *r, FILE *
 		return;
 	time_local(r->ev.stamp + (uint64_t)w->offset, true, time);
 	fprintf(f, "%s %7d ", time, p != NULL ? p->pid : 0);
-	put_escaped(command != NULL ? command : "-", command != NULL ? strlen(command) : 1, f);
+	event_put_escaped(command != NULL ? command : "-", command != NULL ? strlen(command) : 1, f);
 	fprintf(f, " %s(", event->name);
 	put_fields(w, r, event, f);
 	fputc(')', f);
 	put_result(r, f);
-	put_reason(w, r, f);
+	event_put_reason(w, r, f);
 }
 
 /* JSON */
-
-static struct json_object *number_or_null(uint64_t n)
-{
-	return n != 0 ? json_object_new_uint64(n) : NULL;
-}
 
 static struct json_object *error_object(int error)
 {
@@ -546,7 +427,7 @@ static struct json_object *field_object(const struct record *r, const struct fie
 		return json_object_new_int64((int64_t)field_number(f));
 	case ROW_id:
 	case ROW_hex:
-		return number_or_null(field_number(f));
+		return json_number(field_number(f));
 	default:
 		return json_object_new_uint64(field_number(f));
 	}
@@ -567,65 +448,12 @@ static void add_field(struct json_object *o, const struct row *event, const stru
 	json_object_object_add(o, key, value);
 }
 
-static struct json_object *holder_object(const struct holder *h)
+static void add_action(const struct record *r, struct json_object *o)
 {
-	return h != NULL ? number_or_null((uint64_t)h->process->pid) : NULL;
-}
+	const char *action = action_word(r, r->ev.act.action), *call = call_word(r, r->ev.act.call);
 
-static struct json_object *text_or_null(const char *text)
-{
-	return text != NULL && text[0] != '\0' ? json_text(text, strlen(text)) : NULL;
-}
-
-/* As of now: only where the record knows nobody. */
-static void add_outsider(const struct event_writer *w, const struct failure *f, const struct endpoint *asked,
-			 struct json_object *o)
-{
-	struct outsider by = { 0 };
-
-	if (w->outsiders != NULL && f->stood_in_the_way == NULL &&
-	    !outsider_find(w->outsiders, asked, f->type, &by))
-		by = (struct outsider){ 0 };
-	json_object_object_add(o, "taken_now_by", number_or_null((uint64_t)by.pid));
-	json_object_object_add(o, "taken_now_session", text_or_null(by.session));
-}
-
-static void add_failure(const struct event_writer *w, const struct failure *f, const struct endpoint *to,
-			struct json_object *o)
-{
-	char text[ENDPOINT_TEXT_MAX];
-
-	endpoint_text(to, text);
-	json_object_object_add(o, "refused_by", text_or_null(f->denied ? f->rule : NULL));
-	json_object_object_add(o, "moved_by", text_or_null(f->moved ? f->rule : NULL));
-	json_object_object_add(o, "moved_to", text_or_null(text));
-	if (f->taken == TAKEN_NOT)
-		return;
-	json_object_object_add(o, "taken_by", holder_object(f->stood_in_the_way));
-	add_outsider(w, f, f->moved ? to : &f->asked, o);
-	json_object_object_add(o, "taken", json_object_new_string(taken_reason(f->taken)));
-}
-
-static void add_reason(const struct event_writer *w, const struct record *r, struct json_object *o)
-{
-	const struct failure *f;
-	const struct socket *s;
-	struct endpoint to;
-
-	if (r->ev.kind == PS_ACT) {
-		const char *action = action_word(r, r->ev.act.action), *call = call_word(r, r->ev.act.call);
-
-		json_object_object_add(o, "action", action != NULL ? json_object_new_string(action) : NULL);
-		json_object_object_add(o, "call", call != NULL ? json_object_new_string(call) : NULL);
-	}
-	if (r->ev.kind != PS_BIND)
-		return;
-	f = bind_failure(w, r, &to);
-	s = r->ev.error == 0 ? model_socket(w->model, r->ev.bind.cookie) : NULL;
-	if (f != NULL)
-		add_failure(w, f, &to, o);
-	if (s != NULL && s->bound_at == r->ev.stamp)
-		json_object_object_add(o, "not_shared_with", holder_object(s->unshared));
+	json_object_object_add(o, "action", action != NULL ? json_object_new_string(action) : NULL);
+	json_object_object_add(o, "call", call != NULL ? json_object_new_string(call) : NULL);
 }
 
 struct json_object *event_object(const struct event_writer *w, const struct record *r)
@@ -637,14 +465,16 @@ struct json_object *event_object(const struct event_writer *w, const struct reco
 	if (o == NULL || event == NULL)
 		return o;
 	json_object_object_add(o, "time", json_time(r->ev.stamp + (uint64_t)w->offset));
-	json_object_object_add(o, "process", number_or_null(r->ev.process));
-	json_object_object_add(o, "pid", number_or_null((uint64_t)pid_of(w, r->ev.process)));
+	json_object_object_add(o, "process", json_number(r->ev.process));
+	json_object_object_add(o, "pid", json_number((uint64_t)pid_of(w, r->ev.process)));
 	json_object_object_add(o, "event", json_object_new_string(event->name));
 	json_object_object_add(o, "fd", r->ev.fd >= 0 ? json_object_new_int(r->ev.fd) : NULL);
 	json_object_object_add(o, "error", error_object(r->ev.error));
 	json_object_object_add(o, "flags", flags_object(r->ev.flags));
 	while (next_field(r, &field))
 		add_field(o, event, &field, field_object(r, &field));
-	add_reason(w, r, o);
+	if (r->ev.kind == PS_ACT)
+		add_action(r, o);
+	event_add_reason(w, r, o);
 	return o;
 }

@@ -28,6 +28,9 @@ struct event_writer {
 /* Bookkeeping of the log itself rather than a call. */
 bool event_is_internal(const struct record *r);
 
+/* What is not printable as C would write it. */
+void event_put_escaped(const char *s, size_t len, FILE *f);
+
 void event_put_text(const struct event_writer *w, const struct record *r, FILE *f);
 
 /* NULL: no memory. */

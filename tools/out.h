@@ -14,8 +14,9 @@
 int out_table(const struct view *v, FILE *f);
 int out_json(const struct view *v, FILE *f);
 
-/* For what is no table: a JSON string of any bytes (those that are not UTF-8 become U+00XX), an array
- * of them, a time.  NULL: no memory. */
+/* For what is no table: a number, of which 0 is none; a JSON string of any bytes (those that are not UTF-8
+ * become U+00XX), an array of them, a time.  NULL: null, or no memory. */
+struct json_object *json_number(uint64_t n);
 struct json_object *json_text(const char *s, size_t len);
 struct json_object *json_texts(const char *texts, size_t len);
 struct json_object *json_time(uint64_t realtime);

@@ -44,6 +44,11 @@ size_t utf8_len(const char *text, size_t len)
 	return n;
 }
 
+struct json_object *json_number(uint64_t n)
+{
+	return n != 0 ? json_object_new_uint64(n) : NULL;
+}
+
 struct json_object *json_text(const char *s, size_t len)
 {
 	CLEANUP_FREE char *out = malloc(2 * len + 1);
