@@ -123,7 +123,7 @@ bind_of() {
 	# Rules of no session.
 	run -0 env PORTSHIM_RULES="bind port $PORT -> redirect 192.0.2.1:$OTHER" LD_PRELOAD="$LIBRARY" \
 		/usr/bin/python3 binds.py "127.0.0.1:$PORT"
-	run -0 "$PORTSHIM" events -s "$PORTSHIM_ROOT/ambient"
+	run -0 "$PORTSHIM" events -s "$PORTSHIM_ROOT"/ambient-*
 	[[ $output == *"moved: by PORTSHIM_RULES:1, elsewhere"* ]]
 }
 
