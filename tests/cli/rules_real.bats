@@ -421,7 +421,7 @@ move_to_path() {
 	run ! grep -F "127.0.0.1:$PORT" denied.err
 	"$PORTSHIM" events -s "$SESSION" | grep -F "bind(" | grep -F "127.0.0.1:$OTHER) = -1 EACCES"
 	run ! held "$PORT"
-	"$PORTSHIM" verify -s "$SESSION"
+	run -1 "$PORTSHIM" verify -s "$SESSION"
 }
 
 @test "a child that outlives its server keeps the port; not with --cloexec" {
