@@ -137,7 +137,7 @@ static void exec_check(struct process *p, const struct ps_event *ev)
 
 static int exec_answered(struct model *m, struct process *p)
 {
-	process_node(p)->unanswered = 0;
+	p->unanswered = 0;
 	return process_partly(m, p, 0);
 }
 
@@ -161,7 +161,7 @@ static int fold(struct model *m, struct process *p, const struct record *r)
 		return err;
 	if (n->exec != NULL)
 		exec_check(p, &r->ev);
-	if (n->unanswered != 0 && (r->ev.kind == PS_START || r->ev.kind == PS_EXEC_FAILED))
+	if (p->unanswered != 0 && (r->ev.kind == PS_START || r->ev.kind == PS_EXEC_FAILED))
 		err = exec_answered(m, p);
 	if (err < 0)
 		return err;

@@ -86,6 +86,7 @@ struct process {
 	uint64_t started;	/* stamp */
 	uint64_t ended;		/* stamp; 0: the end was not seen */
 	uint64_t last;		/* stamp of its last record */
+	uint64_t unanswered;	/* stamp of an EXEC of what is to report, and has not yet; 0: none */
 	bool exited;		/* `exit` is what it said */
 	int exit;
 	bool live;			   /* as of model_settle() */

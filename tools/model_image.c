@@ -148,10 +148,13 @@ int fold_exec(struct model *m, struct process *p, const struct record *r)
 
 	stock_finish(m, p);
 	exec_forget(p);
-	n->unanswered = r->ev.exec.seen == PS_SEEN ? r->ev.stamp : 0;
-	if (r->ev.exec.seen == PS_SEEN || r->ev.exec.seen == PS_SEEN_UNKNOWN ||
-	    r->ev.exec.seen >= PS_SEEN_COUNT)
+	p->unanswered = 0;
+	if (r->ev.exec.seen >= PS_SEEN_COUNT)
 		return 0;
+	if (r->ev.exec.seen == PS_SEEN || r->ev.exec.seen == PS_SEEN_UNKNOWN) {
+		p->unanswered = r->ev.stamp;
+		return 0;
+	}
 	t = MODEL_NEW(m, struct exec_try);
 	if (t == NULL)
 		return -ENOMEM;

@@ -116,7 +116,6 @@ struct process_node {
 	bool dead;	/* found so by settle; a new record revives it */
 	bool overlaid;	/* settle took fds from its holders that the table still has */
 	struct exec_try *exec;
-	uint64_t unanswered;	    /* stamp of an EXEC of what will report, and has not yet; 0: none */
 	struct image *exec_image;   /* added by settle for `exec` */
 	const char *covered_before; /* that image */
 	bool stocking;		    /* STOCK came, its SETs are on their way */

@@ -217,7 +217,7 @@ static int settle_process(struct model *m, struct process *p, struct settling *s
 		err = find_out_whether_it_lives(m, p, s);
 	if (err < 0)
 		return err;
-	if (p->live && n->unanswered != 0 && s->clocks.now - (int64_t)n->unanswered >= SILENT_NS)
+	if (p->live && p->unanswered != 0 && s->clocks.now - (int64_t)p->unanswered >= SILENT_NS)
 		p->covered = "no: did not report";
 	/* Without a pid nothing can be asked: the fork may be under way. */
 	if (!p->live && (p->pid != 0 || p->exited))

@@ -141,20 +141,10 @@ static bool lapped(struct live *l, const struct process *p)
 	return false;
 }
 
-/* An exec that has not been answered: since when, or 0. */
-static uint64_t unanswered(struct live *l, const struct process *p)
-{
-	const struct note *n = notes_find(l->notes, p->id);
-
-	return n != NULL && n->exec > n->answered ? n->exec : 0;
-}
-
 /* Its exec is not answered, and will not be: what has been replaced a moment ago only has not begun. */
-static bool is_silent(struct live *l, const struct process *p)
+static bool is_silent(const struct process *p)
 {
-	uint64_t exec = unanswered(l, p);
-
-	return exec != 0 && verify_clock(CLOCK_MONOTONIC) - (int64_t)exec >= CONFIRM_NS;
+	return p->unanswered != 0 && verify_clock(CLOCK_MONOTONIC) - (int64_t)p->unanswered >= CONFIRM_NS;
 }
 
 /* Targets. */
@@ -285,8 +275,8 @@ static int compare_target(struct live *l, struct verify *v, struct target *t)
 	t->count = (struct verify_count){ 0 };
 	if (p == NULL || !is_covered(p) || t->unreadable != 0)
 		return 0;
-	if (unanswered(l, p) != 0) { /* being replaced; in a while it will have reported, or never will */
-		t->again = !is_silent(l, p);
+	if (p->unanswered != 0) { /* being replaced; in a while it will have reported, or never will */
+		t->again = !is_silent(p);
 		return 0;
 	}
 	err = net_of(l, t->pid, &net);
@@ -404,7 +394,7 @@ static bool why_unseen(struct live *l, const struct target *t, const struct proc
 	static const char no[] = "no: ";
 	int n = 0;
 
-	if (is_silent(l, p))
+	if (is_silent(p))
 		n = snprintf(out, REASON_MAX,
 			     "did not report: the program it runs should have loaded the library");
 	else if (!is_covered(p))
@@ -426,7 +416,7 @@ static int gather_target(struct live *l, const struct target *t, struct verified
 
 	if (p == NULL)
 		return 0;
-	if (is_covered(p) && !is_silent(l, p) && t->unreadable == 0) {
+	if (is_covered(p) && !is_silent(p) && t->unreadable == 0) {
 		v->processes++;
 		v->compared += t->count.compared;
 	}

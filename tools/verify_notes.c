@@ -38,21 +38,15 @@ static struct note *note_make(struct note **notes, uint64_t id)
 
 static int note_record(struct note **notes, const struct ps_event *ev)
 {
-	bool exec = ev->kind == PS_EXEC && (ev->exec.seen == PS_SEEN || ev->exec.seen == PS_SEEN_UNKNOWN);
-	bool answer = ev->kind == PS_START || ev->kind == PS_EXEC_FAILED;
 	bool lapped = ev->commit >> 2 != 0; /* PS_COMMIT(): only a ring has a second lap */
 	struct note *n;
 
-	if (!exec && !answer && !lapped)
+	if (!lapped)
 		return 0;
 	n = note_make(notes, ev->process);
 	if (n == NULL)
 		return -ENOMEM;
-	if (exec && n->exec < ev->stamp)
-		n->exec = ev->stamp;
-	if (answer && n->answered < ev->stamp)
-		n->answered = ev->stamp;
-	n->lapped = n->lapped || lapped;
+	n->lapped = true;
 	return 0;
 }
 

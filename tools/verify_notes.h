@@ -13,9 +13,7 @@
 /* What the records say of a process and the model does not keep. */
 struct note {
 	uint64_t id;
-	uint64_t exec;	   /* stamp of the last exec of a program that was to report */
-	uint64_t answered; /* stamp of the last START, or that exec failed */
-	bool lapped;	   /* its ring has overwritten records */
+	bool lapped; /* its ring has overwritten records */
 	UT_hash_handle hh;
 };
 

@@ -95,7 +95,8 @@ dropped() {
 
 # ---- disk and memory ----
 
-# on_small_tmpfs SCRIPT: in a mount namespace of its own, with a tmpfs of 1 MiB on ./small; fill() fills it.
+# on_small_tmpfs SCRIPT: in a mount namespace of its own, with a tmpfs of 1 MiB on ./small; fill() fills it,
+# runs_full MODE does so while the hazard waits for a line on descriptor 8, until it is ready again.
 on_small_tmpfs() {
 	mkdir small
 	cat >small.sh <<-'END'
@@ -104,6 +105,19 @@ on_small_tmpfs() {
 		fill() {
 			dd if=/dev/zero of=small/filler bs=4k 2>/dev/null || true
 			[ "$(df --output=avail -k small | tail -1)" -eq 0 ]
+		}
+		is_ready() {
+			i=0
+			until [ "$(grep -c ready out)" -eq "$1" ] || [ $i -ge 500 ]; do sleep 0.02; i=$((i + 1)); done
+		}
+		runs_full() {
+			mkfifo go
+			exec 8<>go
+			"$portshim" run -o small/s -- "$hazard" "$1" <&8 >out 2>err 8>&- &
+			is_ready 1
+			fill
+			echo >&8
+			is_ready 2
 		}
 		portshim=$1 library=$2 hazard=$3
 	END
@@ -139,17 +153,7 @@ on_small_tmpfs() {
 	unshare -m true 2>"$DIR/null" || skip "needs a mount namespace"
 	need_root
 	on_small_tmpfs <<-'END'
-		is_ready() {
-			i=0
-			until [ "$(grep -c ready out)" -eq "$1" ] || [ $i -ge 500 ]; do sleep 0.02; i=$((i + 1)); done
-		}
-		mkfifo go
-		exec 8<>go
-		"$portshim" run -o small/s -- "$hazard" late <&8 >out 2>err 8>&- &
-		is_ready 1
-		fill
-		echo >&8
-		is_ready 2
+		runs_full late
 		cat out err
 		"$portshim" sessions -s small/s --json >full.json
 		rm small/filler
@@ -168,17 +172,7 @@ on_small_tmpfs() {
 	unshare -m true 2>"$DIR/null" || skip "needs a mount namespace"
 	need_root
 	on_small_tmpfs <<-'END'
-		is_ready() {
-			i=0
-			until [ "$(grep -c ready out)" -eq "$1" ] || [ $i -ge 500 ]; do sleep 0.02; i=$((i + 1)); done
-		}
-		mkfifo go
-		exec 8<>go
-		"$portshim" run -o small/s -- "$hazard" late-count <&8 >out 2>err 8>&- &
-		is_ready 1
-		fill
-		echo >&8
-		is_ready 2
+		runs_full late-count
 		rm small/filler
 		echo >&8
 		is_ready 3
