@@ -35,8 +35,10 @@ static int find_arenas(const char *path, struct arenas *a, uint64_t *last)
 {
 	CLEANUP_DIR DIR *dir = opendir(path);
 	struct dirent *e;
-	int ret = dir == NULL ? -errno : 0;
+	int ret = 0;
 
+	if (dir == NULL)
+		return -errno;
 	*last = 0;
 	while (ret == 0 && (e = readdir(dir)) != NULL) {
 		struct stat st;
@@ -90,11 +92,12 @@ int other_version_live(const char *path, struct session_life *out)
 	CLEANUP(arenas_free) struct arenas a = { 0 };
 	CLEANUP_DIR DIR *proc = opendir("/proc");
 	struct dirent *e;
-	int ret = proc == NULL ? -errno : 0;
+	int ret;
 
+	if (proc == NULL)
+		return -errno;
 	*out = (struct session_life){ 0 };
-	if (ret == 0)
-		ret = find_arenas(path, &a, &out->last);
+	ret = find_arenas(path, &a, &out->last);
 	if (ret < 0 || a.n == 0)
 		return ret;
 	while ((e = readdir(proc)) != NULL) {
